@@ -1,0 +1,1 @@
+"""The outside world behind small seams: metrics, Kafka clients, stores, brokers, clocks."""

@@ -1,0 +1,1 @@
+"""The stream-app command, one module a group."""

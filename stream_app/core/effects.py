@@ -1,0 +1,62 @@
+"""What leaves the engine: typed outputs that a shell encodes and sends."""
+
+from collections import Counter
+
+import msgspec
+from pydantic import BaseModel
+
+from stream_app.core.topics import Topic
+
+
+class TrainingExample(msgspec.Struct, frozen=True):
+    """A matured observation with its label, handed over at `due_ms` = T + H and never earlier."""
+
+    example_id: str
+    customer_id: str
+    partition: int
+    sequence: int
+    """Consecutive per partition: the trainer drops repeats by it."""
+    at_ms: int
+    due_ms: int
+    horizon_days: int
+    kind: int
+    churned: bool
+    weight: float
+    features: bytes
+    features_hash: str
+    """Which feature list `features` was packed with."""
+    probability: float
+    """The served score at `at_ms`: what prequential evaluation judges."""
+    model_version: str
+    contacts: int = 0
+    arm: int = 0
+    stay_propensity: float = 1.0
+
+
+class PopulationDay(msgspec.Struct, frozen=True):
+    """Additive sums of one partition over one UTC day of event time; the trainer merges days that the watermark has closed."""
+
+    partition: int
+    day: int
+    revision: int
+    sums: dict[str, float]
+
+
+class Output(msgspec.Struct, frozen=True):
+    """One record to send; `body` None is a tombstone."""
+
+    topic: Topic
+    key: str
+    body: BaseModel | TrainingExample | PopulationDay | None
+    traceparent: str = ""
+
+
+class Effects(msgspec.Struct):
+    """Everything that follows from one batch. `counts` is for metrics and logs, never for decisions."""
+
+    outputs: list[Output]
+    """All but interventions, in the order in which they arose."""
+    interventions: list[Output]
+    """Sent last, after the changelog with these very bytes in its outbox is acknowledged."""
+    counts: Counter[str]
+    """applied, duplicates, late, timers, points, observations, examples, far_future, ..."""

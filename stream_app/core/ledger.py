@@ -1,0 +1,28 @@
+"""What has been decided about one customer: the memory behind caps, cooldowns, epochs and rewards."""
+
+import msgspec
+
+
+class Contact(msgspec.Struct, array_like=True, frozen=True):
+    """One intervention that was sent, kept while a cap or an attribution window can still see it."""
+
+    at_ms: int
+    action: str
+    channel: str
+    intervention_id: str = ""
+    cost: float = 0.0
+
+
+class Ledger(msgspec.Struct, array_like=True):
+    """Reservations and draws. Only decisions write it; fields may only be appended, each with a default."""
+
+    contacts: list[Contact] = []
+    """Newest last."""
+    epoch: int = -1
+    """Number of the decision epoch of the last draw."""
+    drawn: str = ""
+    """What was drawn in that epoch ("" or "nothing": no action)."""
+    drawn_propensity: float = 0.0
+    suppressed_day: int = -1
+    suppressed_reasons: tuple[str, ...] = ()
+    """Reasons already told on that UTC day: a repeated "no" is emitted once per reason and day."""

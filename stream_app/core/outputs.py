@@ -1,0 +1,127 @@
+"""The output contract: one pydantic model a topic, as `events` is for inputs.
+
+All times are event times; a replay of the same records gives the same bytes.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from stream_app.core.events import Identifier
+
+Tier = Literal["low", "medium", "high", "critical"]
+TIERS: tuple[Tier, ...] = ("low", "medium", "high", "critical")
+Probability = Annotated[float, Field(ge=0, le=1)]
+Arm = Literal["treatment", "holdout"]
+
+
+class _Output(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Reason(_Output):
+    """One contribution to a score: exact on the logit, and in words."""
+
+    code: str = Field(description="Feature or rule that it comes from.")
+    text: str = Field(description="A sentence for a person.")
+    contribution: float = Field(description="Share of the logit; positive raises the risk.")
+
+
+class ChurnScore(_Output):
+    """The latest score of a customer (compacted topic; a tombstone means erased)."""
+
+    customer_id: Identifier
+    event_time: AwareDatetime
+    probability: Probability = Field(description="P(no order within the horizon after event_time), without further contact.")
+    interval: tuple[Probability, Probability] | None = None
+    horizon_days: int
+    tier: Tier
+    velocity_7d: float | None = Field(default=None, description="Change of probability over the last 7 days.")
+    reasons: tuple[Reason, ...] = ()
+    expected_loss: float | None = Field(default=None, description="Probability times the value at stake, shop currency.")
+    value_90d: float | None = Field(default=None, description="Expected order value in the next 90 days.")
+    next_order_days: tuple[float, float] | None = Field(default=None, description="Likely window of the next order.")
+    cold_start: bool = Field(default=False, description="True while the score is the prior alone.")
+    model_version: str
+
+
+class ChurnWarning(_Output):
+    """A customer changed tier: the early warning."""
+
+    warning_id: Identifier
+    customer_id: Identifier
+    event_time: AwareDatetime
+    previous_tier: Tier
+    tier: Tier
+    probability: Probability
+    reasons: tuple[Reason, ...] = ()
+    model_version: str
+
+
+class Content(_Output):
+    """What to say: a template of the messaging service and its parameters."""
+
+    template: str
+    language: str
+    parameters: dict[str, str | int | float | bool] = {}
+    products: tuple[str, ...] = Field(default=(), description="Product picks, best first.")
+
+
+class Intervention(_Output):
+    """A decision to act; the `data` of a CloudEvent whose id is `intervention_id`."""
+
+    intervention_id: Identifier = Field(description="Idempotency key; the CloudEvents id.")
+    customer_id: Identifier
+    action: str = Field(description="Name in the action catalogue.")
+    action_kind: str
+    channel: str
+    content: Content
+    tier: Tier
+    probability: Probability
+    interval: tuple[Probability, Probability] | None = None
+    expected_value: float | None = Field(default=None, description="Expected gain of acting, shop currency, less cost.")
+    cost: float = 0.0
+    reasons: tuple[Reason, ...] = ()
+    arm: Arm
+    propensity: Probability = Field(description="Probability with which this action was drawn.")
+    alternatives: dict[str, Probability] = Field(default={}, description="The whole choice: allowed actions and nothing.")
+    model_version: str
+    policy_version: str
+    catalogue_version: str
+    trigger: str = Field(description="What kind of point led here: order, review, feedback, tier_change, timer.")
+    event_time: AwareDatetime
+    decided_at: AwareDatetime = Field(description="Event time that the partition had reached.")
+    expires_at: AwareDatetime
+
+
+class SuppressedIntervention(_Output):
+    """A "no" with its reason; for the holdout, what would have been done."""
+
+    suppression_id: Identifier
+    customer_id: Identifier
+    event_time: AwareDatetime
+    reason: str = Field(description="Code: holdout, cooldown, cap, consent, quiet_hours, budget, shadow, no_eligible_action, ...")
+    detail: str = Field(description="The reason in a sentence.")
+    action: str | None = Field(default=None, description="What would have been done, where a choice was made.")
+    channel: str | None = None
+    tier: Tier
+    probability: Probability
+    arm: Arm
+    propensity: Probability | None = None
+    alternatives: dict[str, Probability] = {}
+    policy_version: str
+    catalogue_version: str
+    model_version: str
+    trigger: str
+
+
+class DeadLetter(_Output):
+    """Why a record was refused. The record's value is the original bytes; this goes into its headers, `dlq_` prefixed."""
+
+    topic: str
+    partition: int
+    offset: int
+    reason: str = Field(description="Code: not_json, wrong_type, missing_field, too_large, bad_encoding, far_future, ...")
+    field: str = ""
+    detail: str = Field(description="What is wrong and how to mend it, in a sentence.")
+    recorded_at: AwareDatetime | None = None

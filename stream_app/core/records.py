@@ -1,0 +1,40 @@
+"""What enters the engine: decoded records with their place in the log."""
+
+import msgspec
+
+from stream_app.core.events import CustomerRecord
+from stream_app.core.topics import Topic
+
+
+class Position(msgspec.Struct, frozen=True):
+    """Where a record first stood: it survives re-publication through `rerouted` in headers.
+
+    `epoch` is the source epoch, a setting that is raised when a topic was re-created and its offsets began anew.
+    """
+
+    topic: Topic
+    partition: int
+    offset: int
+    epoch: int = 0
+
+
+class Record(msgspec.Struct, frozen=True):
+    """One valid record about one customer; `event` is None for a tombstone on `customers` (erase the customer)."""
+
+    position: Position
+    customer_id: str
+    at_ms: int
+    """Event time."""
+    event: CustomerRecord | None
+    recorded_at_ms: int = 0
+    """The Kafka record timestamp, or 0 where there is none."""
+    traceparent: str = ""
+
+
+class TimePassed(msgspec.Struct, frozen=True):
+    """A record from `ticks`: nothing happened up to `at_ms`, and time moves on."""
+
+    at_ms: int
+
+
+Entry = Record | TimePassed

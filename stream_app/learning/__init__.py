@@ -1,0 +1,1 @@
+"""Online models, prequential evaluation and model snapshots; no I/O and no clock."""

@@ -1,0 +1,1 @@
+"""Product picks for an intervention; no I/O."""

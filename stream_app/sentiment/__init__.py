@@ -1,0 +1,1 @@
+"""Texts to polarity and intensity, behind one small protocol."""

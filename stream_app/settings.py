@@ -1,0 +1,132 @@
+"""All configuration, read once from the environment (prefix STREAM_APP_) by the shell; the engine gets frozen policies from it."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from stream_app.core.currencies import CurrencyCode
+from stream_app.core.topics import Topic
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Settings(BaseSettings):
+    """Settings of worker, trainer, dashboard and CLI. Every field is an environment variable STREAM_APP_<FIELD>."""
+
+    model_config = SettingsConfigDict(env_prefix="STREAM_APP_", env_file=".env", extra="ignore", frozen=True)
+
+    # --- the broker, for every client alike
+    bootstrap: str = Field(default="127.0.0.1:9092", description="Kafka bootstrap servers, host:port, comma-separated.")
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        default="PLAINTEXT", description="How clients talk to the brokers."
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        default="SCRAM-SHA-512", description="SASL mechanism, for the SASL protocols."
+    )
+    sasl_username: str = Field(default="", description="SASL user name.")
+    sasl_password: SecretStr = Field(default=SecretStr(""), description="SASL password.")
+    tls_ca_file: Path | None = Field(default=None, description="CA bundle for TLS; absent: the system's.")
+    tls_cert_file: Path | None = Field(default=None, description="Client certificate for mutual TLS.")
+    tls_key_file: Path | None = Field(default=None, description="Key of the client certificate.")
+    tls_key_password: SecretStr = Field(default=SecretStr(""), description="Password of the client key.")
+
+    # --- topics
+    topic_clickstream: str = Field(default="clickstream", description="Input: clicks.")
+    topic_orders: str = Field(default="orders", description="Input: orders.")
+    topic_reviews: str = Field(default="reviews", description="Input: reviews, feedback, complaints, chats, surveys.")
+    topic_customers: str = Field(default="customers", description="Input: profiles and consent.")
+    topic_intervention_feedback: str = Field(default="intervention-feedback", description="Input: what became of messages.")
+    topic_products: str = Field(default="products", description="Input, optional: product facts.")
+    topic_calendar: str = Field(default="calendar", description="Input, optional: holidays and promotions.")
+    topic_interventions: str = Field(default="interventions", description="Output: decisions to act (CloudEvents).")
+    topic_churn_scores: str = Field(default="churn-scores", description="Output: latest score per customer.")
+    topic_churn_warnings: str = Field(default="churn-warnings", description="Output: tier changes.")
+    topic_suppressed_interventions: str = Field(default="suppressed-interventions", description="Output: every no.")
+    topic_rerouted: str = Field(default="rerouted", description="Internal: records re-published by customer.")
+    topic_ticks: str = Field(default="ticks", description="Internal: the passing of idle time.")
+    topic_training_examples: str = Field(default="training-examples", description="Internal: matured observations.")
+    topic_decision_outcomes: str = Field(default="decision-outcomes", description="Internal: matured decisions.")
+    topic_population_statistics: str = Field(default="population-statistics", description="Internal: daily sums.")
+    topic_model_snapshots: str = Field(default="model-snapshots", description="Internal: published weights.")
+    topic_dead_letters: str = Field(default="dead-letters", description="Output: refused records with their reason.")
+    partitions: Annotated[int, Field(ge=1, le=1024)] = Field(
+        default=12, description="Partition count of the customer-keyed topics and the changelog; fixed for the life of an app id."
+    )
+    replication_factor: Annotated[int, Field(ge=1, le=9)] = Field(default=1, description="Copies of each partition.")
+    input_retention_ms: int = Field(default=-1, description="retention.ms of the inputs; -1 keeps history for ever.")
+
+    # --- identity and places
+    app_id: str = Field(default="stream-app", description="Consumer group and prefix of changelog and trainer group.")
+    instance_id: str = Field(default="", description="Static group membership, e.g. the pod's name; empty: dynamic.")
+    data_dir: Path = Field(default=Path(".stream-app"), description="Local files: trainer checkpoint, RocksDB, logs.")
+    store: Literal["memory", "rocksdb"] = Field(default="memory", description="Where customer states live.")
+    catalogue_file: Path | None = Field(default=None, description="Action catalogue (YAML); absent: the shipped one.")
+
+    # --- time
+    clock: Literal["wall", "event"] = Field(
+        default="wall", description="wall: idle time passes by ticks; event: the data alone move time (history, demo)."
+    )
+    allowed_lateness_seconds: Annotated[int, Field(ge=0)] = Field(
+        default=600, description="How much later than the newest event an event may come and still count everywhere."
+    )
+    alignment_wait_ms: Annotated[int, Field(ge=-1)] = Field(
+        default=500, description="How long to wait for a topic that lags, to keep event-time order; -1: as long as it takes."
+    )
+    tick_seconds: Annotated[int, Field(ge=1)] = Field(default=60, description="Wall clock: idle seconds between ticks.")
+    future_tolerance_seconds: Annotated[int, Field(ge=0)] = Field(
+        default=86_400, description="An event further ahead of its record timestamp than this is bad input."
+    )
+    max_event_time_jump_days: Annotated[int, Field(ge=1)] = Field(
+        default=400, description="Event clock: an event further ahead of its partition than this is bad input."
+    )
+    source_epoch: Annotated[int, Field(ge=0)] = Field(default=0, description="Raise when source topics were re-created.")
+
+    # --- the churn definition and the score
+    horizon_days: Annotated[int, Field(ge=1, le=365)] = Field(default=30, description="H: churn is no order in (T, T+H].")
+    observation_days: Annotated[int, Field(ge=1, le=90)] = Field(default=14, description="Days between calendar looks.")
+    eligible_days: Annotated[int, Field(ge=1)] = Field(default=180, description="Looks end so long after the last order.")
+    default_currency: CurrencyCode = Field(default="EUR", description="Currency of orders that name none.")
+    tier_medium: Share = Field(default=0.35, description="Probability from which the tier is medium.")
+    tier_high: Share = Field(default=0.6, description="Probability from which the tier is high.")
+    tier_critical: Share = Field(default=0.8, description="Probability from which the tier is critical.")
+    score_change: Share = Field(default=0.02, description="Scores are published when they moved by at least this.")
+    model_key: SecretStr = Field(default=SecretStr(""), description="HMAC key for model snapshots; empty: unsigned.")
+    pinned_model: str = Field(default="", description="Serve this snapshot version only; 'prior': never a learned one.")
+
+    # --- deciding
+    holdout_share: Share = Field(default=0.1, description="Share of customers never contacted, for measured lift.")
+    salt: SecretStr = Field(default=SecretStr("stream-app"), description="Salt of arms and draws; keep it for good.")
+    interventions_enabled: bool = Field(default=True, description="The kill switch: false records decisions, sends none.")
+
+    # --- the worker
+    max_chunk_records: Annotated[int, Field(ge=1)] = Field(default=500, description="Records in one delivered chunk.")
+    buffer_records: Annotated[int, Field(ge=1)] = Field(default=50_000, description="Bound of buffered records, all topics.")
+    buffer_bytes: Annotated[int, Field(ge=1)] = Field(default=64 << 20, description="Bound of buffered bytes, all topics.")
+    max_record_bytes: Annotated[int, Field(ge=1)] = Field(default=262_144, description="A larger input record is bad input.")
+    dead_letter_flood_count: Annotated[int, Field(ge=1)] = Field(
+        default=100, description="Bad records in the last 1,000 of a partition from which the worker stops loudly."
+    )
+    session_timeout_seconds: Annotated[int, Field(ge=6)] = Field(default=45, description="Group session timeout.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Log level.")
+    log_format: Literal["auto", "json", "console"] = Field(default="auto", description="auto: console on a terminal.")
+
+    # --- HTTP
+    metrics_host: str = Field(default="0.0.0.0", description="Address of /metrics, /healthz, /readyz.")  # noqa: S104 - scraped from outside by design; holds no personal data
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = Field(default=9464, description="Port of /metrics; 0: any free.")
+    api_host: str = Field(default="127.0.0.1", description="Address of /v1; anything but loopback needs api_token.")
+    api_port: Annotated[int, Field(ge=0, le=65535)] = Field(default=6066, description="Port of /v1; 0: any free.")
+    api_token: SecretStr = Field(default=SecretStr(""), description="Bearer token of /v1.")
+    api_advertised_url: str = Field(default="", description="URL by which other workers reach this one's /v1.")
+    dashboard_port: Annotated[int, Field(ge=0, le=65535)] = Field(default=8080, description="Port of the live page.")
+
+    # --- the trainer
+    checkpoint_seconds: Annotated[int, Field(ge=1)] = Field(default=30, description="Seconds between checkpoints.")
+    snapshot_seconds: Annotated[float, Field(gt=0)] = Field(default=60, description="Least seconds between snapshots.")
+    snapshot_examples: Annotated[int, Field(ge=1)] = Field(default=500, description="Least new examples for a snapshot.")
+
+    def topic(self, role: Topic) -> str:
+        """Return what a topic is called on this broker."""
+        name: str = getattr(self, "topic_" + role.value.replace("-", "_"))
+        return name
