@@ -1,0 +1,191 @@
+"""Every metric that stream-app can expose: name, kind, meaning, labels. Dashboards and alerts are checked against it."""
+
+from typing import Literal, NamedTuple
+
+PREFIX = "stream_app_"
+"""Stands before every name on the page."""
+
+CounterName = Literal[
+    "events",
+    "engine_steps",
+    "dead_letters",
+    "rerouted",
+    "interventions",
+    "suppressed",
+    "warnings",
+    "expired_interventions",
+    "changelog_records",
+    "changelog_bytes",
+    "foreign_changelog_records",
+    "outbox_resends",
+    "alignment_waits_exceeded",
+    "recovered_records",
+    "rebalances",
+    "ticks_sent",
+    "snapshots_loaded",
+    "snapshots_refused",
+    "snapshots_published",
+    "examples_learned",
+    "examples_skipped",
+    "population_days",
+    "checkpoints",
+    "api_requests",
+    "metric_series_refused",
+]
+GaugeName = Literal[
+    "lag_records",
+    "watermark_timestamp_seconds",
+    "buffered_records",
+    "buffered_bytes",
+    "partitions_owned",
+    "customers",
+    "ready",
+    "recovery_remaining_records",
+    "last_progress_timestamp_seconds",
+    "interventions_enabled",
+    "model_info",
+    "model_published_timestamp_seconds",
+    "model_trained_through_timestamp_seconds",
+    "model_trained_examples",
+    "model_quality",
+    "last_checkpoint_timestamp_seconds",
+    "build_info",
+]
+HistogramName = Literal[
+    "batch_seconds",
+    "batch_records",
+    "end_to_end_seconds",
+    "changelog_seconds",
+    "recovery_seconds",
+    "checkpoint_seconds",
+]
+MetricName = CounterName | GaugeName | HistogramName
+Process = Literal["worker", "trainer", "both"]
+
+LATENCY_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
+RECORDS = (1.0, 5.0, 10.0, 50.0, 100.0, 500.0, 1_000.0, 5_000.0, 10_000.0, 50_000.0)
+
+
+class CounterSpec(NamedTuple):
+    """A number that only grows; the page appends `_total` to its name."""
+
+    help: str
+    labels: tuple[str, ...] = ()
+    process: Process = "worker"
+    max_series: int = 100
+
+
+class GaugeSpec(NamedTuple):
+    """A number that goes up and down."""
+
+    help: str
+    labels: tuple[str, ...] = ()
+    process: Process = "worker"
+    max_series: int = 100
+
+
+class HistogramSpec(NamedTuple):
+    """Observations counted into buckets; the page has `_bucket`, `_sum` and `_count`."""
+
+    help: str
+    buckets: tuple[float, ...]
+    labels: tuple[str, ...] = ()
+    process: Process = "worker"
+    max_series: int = 100
+
+
+_PARTITION_SERIES = 20_000
+"""Bound of series per topic and partition: 18 topics of up to 1,024 partitions."""
+
+COUNTERS: dict[CounterName, CounterSpec] = {
+    "events": CounterSpec("Input records applied to customer states, or found to be repeats, by topic.", ("topic",)),
+    "engine_steps": CounterSpec(
+        "What the engine did: applied, duplicates, late, timers, points, observations, ...", ("step",)
+    ),
+    "dead_letters": CounterSpec("Records refused, by topic and reason code.", ("topic", "reason")),
+    "rerouted": CounterSpec(
+        "Records re-published by customer_id: null_key, foreign_key or wrong_partition.", ("topic", "cause")
+    ),
+    "interventions": CounterSpec("Interventions sent, by action of the catalogue.", ("action",)),
+    "suppressed": CounterSpec("Decisions not to contact, by reason code.", ("reason",)),
+    "warnings": CounterSpec("Tier changes published, by the tier entered.", ("tier",)),
+    "expired_interventions": CounterSpec("Interventions dropped unsent because they were too old.", ("action",)),
+    "changelog_records": CounterSpec("Customer states and partition records written to the changelog."),
+    "changelog_bytes": CounterSpec("Bytes of changelog values written."),
+    "foreign_changelog_records": CounterSpec("Changelog records of another owner that were found and repaired."),
+    "outbox_resends": CounterSpec("Interventions sent again from the outbox of a former owner."),
+    "alignment_waits_exceeded": CounterSpec("Times that a lagging topic was no longer waited for.", ("topic",)),
+    "recovered_records": CounterSpec("Changelog records read while restoring."),
+    "rebalances": CounterSpec("Rebalances of the consumer group that this process took part in.", (), "both"),
+    "ticks_sent": CounterSpec("Records written to the ticks topic for idle partitions."),
+    "snapshots_loaded": CounterSpec("Model snapshots put into service."),
+    "snapshots_refused": CounterSpec("Model snapshots that were not served, by reason code.", ("reason",)),
+    "snapshots_published": CounterSpec("Model snapshots published.", (), "trainer"),
+    "examples_learned": CounterSpec("Training examples learned.", (), "trainer"),
+    "examples_skipped": CounterSpec("Training examples not learned: repeated, malformed.", ("reason",), "trainer"),
+    "population_days": CounterSpec("Daily population sums merged.", (), "trainer"),
+    "checkpoints": CounterSpec("Checkpoints written.", (), "trainer"),
+    "api_requests": CounterSpec("Requests to /v1, by route and HTTP status.", ("route", "status")),
+    "metric_series_refused": CounterSpec(
+        "Updates folded into 'other' or dropped by a bound on label values.", ("metric",), "both"
+    ),
+}
+
+GAUGES: dict[GaugeName, GaugeSpec] = {
+    "lag_records": GaugeSpec(
+        "Records between the committed position and the end of the log.",
+        ("topic", "partition"),
+        "both",
+        _PARTITION_SERIES,
+    ),
+    "watermark_timestamp_seconds": GaugeSpec(
+        "Event time that a partition has reached.", ("partition",), "worker", 1_024
+    ),
+    "buffered_records": GaugeSpec("Records fetched and not yet processed."),
+    "buffered_bytes": GaugeSpec("Bytes fetched and not yet processed."),
+    "partitions_owned": GaugeSpec("Customer partitions that this worker owns."),
+    "customers": GaugeSpec("Customers of this worker's partitions by tier.", ("tier",)),
+    "ready": GaugeSpec("1 while recovered and not rebalancing.", (), "both"),
+    "recovery_remaining_records": GaugeSpec("Changelog records still to be read before processing starts."),
+    "last_progress_timestamp_seconds": GaugeSpec(
+        "Wall time at which this process last finished a batch or had nothing to do.", (), "both"
+    ),
+    "interventions_enabled": GaugeSpec("0 while the kill switch is thrown."),
+    "model_info": GaugeSpec("1 for the model version in force.", ("version", "horizon_days"), "both"),
+    "model_published_timestamp_seconds": GaugeSpec("When the model in force was published; 0: the prior.", (), "both"),
+    "model_trained_through_timestamp_seconds": GaugeSpec("Event time through which the model has learned.", (), "both"),
+    "model_trained_examples": GaugeSpec("Examples that the model has learned.", (), "both"),
+    "model_quality": GaugeSpec(
+        "Prequential quality of served scores by measure: auc, log_loss, brier, ece, ...", ("measure",), "both"
+    ),
+    "last_checkpoint_timestamp_seconds": GaugeSpec("When the newest checkpoint was written.", (), "trainer"),
+    "build_info": GaugeSpec("1; the version of stream-app.", ("version",), "both"),
+}
+
+HISTOGRAMS: dict[HistogramName, HistogramSpec] = {
+    "batch_seconds": HistogramSpec(
+        "Time from a micro-batch's first step to its acknowledgement.", LATENCY_SECONDS, (), "both"
+    ),
+    "batch_records": HistogramSpec("Records in a micro-batch.", RECORDS, (), "both"),
+    "end_to_end_seconds": HistogramSpec(
+        "From the Kafka timestamp of a batch's oldest record to the acknowledgement of the batch's outputs.",
+        LATENCY_SECONDS,
+    ),
+    "changelog_seconds": HistogramSpec("Time to write a batch's changelog.", LATENCY_SECONDS),
+    "recovery_seconds": HistogramSpec("Time to restore partitions after an assignment.", LATENCY_SECONDS),
+    "checkpoint_seconds": HistogramSpec("Time to write a checkpoint.", LATENCY_SECONDS, (), "trainer"),
+}
+
+
+def exposed_names(process: Process = "both") -> frozenset[str]:
+    """Return every sample name that a page of `process` can hold, with the suffixes that Prometheus sees."""
+
+    def shown(by: Process) -> bool:
+        return process == "both" or by in {"both", process}
+
+    names = {PREFIX + name + "_total" for name, counter in COUNTERS.items() if shown(counter.process)}
+    names |= {PREFIX + name for name, gauge in GAUGES.items() if shown(gauge.process)}
+    for name, histogram in HISTOGRAMS.items():
+        if shown(histogram.process):
+            names |= {PREFIX + name + suffix for suffix in ("_bucket", "_sum", "_count")}
+    return frozenset(names)
