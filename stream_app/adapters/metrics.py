@@ -1,8 +1,8 @@
 """Metrics of one process: typed by the catalogue, updated once a batch, shown on one Prometheus page.
 
 Labels never hold anything about a person. The number of series of each metric is bounded, so that a topic full of
-surprises cannot fill Prometheus: a counter's or histogram's surplus goes to the series "other", a gauge's is dropped, and
-both are counted.
+surprises cannot fill Prometheus: the surplus of a counter or histogram goes to the series "other", that of a gauge is
+dropped, and both are counted.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Every metric that stream-app can expose: name, kind, meaning, labels. Dashboards and alerts are checked against it."""
+"""Every metric that stream-app can expose: name, kind, meaning, labels. Dashboard and alerts are checked against it."""
 
 from typing import Literal, NamedTuple
 
