@@ -156,7 +156,7 @@ def _parse(topic: Topic, value: bytes, limits: DecodeLimits) -> Any:
             f"the record has {len(value):,} bytes, and at most {limits.max_bytes:,} are taken: "
             "send references, not contents",
         )
-    if value.count(b"{") + value.count(b"[") > limits.max_depth and _depth(value) > limits.max_depth:
+    if value.count(b"{") + value.count(b"[") > limits.max_depth and _too_deep(value, limits.max_depth):
         return Rejection(
             "too_deep",
             "",
@@ -168,16 +168,22 @@ def _parse(topic: Topic, value: bytes, limits: DecodeLimits) -> Any:
         return _bad_encoding(value) or from_validation_error(failure)
 
 
-def _depth(value: bytes) -> int:
-    """Return how deeply a JSON text is nested; brackets inside strings do not count."""
+def _too_deep(value: bytes, max_depth: int) -> bool:
+    """Tell whether a JSON text is nested deeper than `max_depth`.
+
+    Long orders have many brackets and few levels, so innermost pairs are stripped first: a pass takes one or two levels. Brackets
+    inside strings can only matter in what is left, which is measured exactly; the parser's own limit of 200 levels backs this up.
+    """
+    brackets = value.translate(None, _NOT_BRACKETS)
+    for _ in range(max_depth // 2):
+        if not brackets:
+            return False
+        brackets = brackets.replace(b"{}", b"").replace(b"[]", b"")
     deepest = depth = 0
     for byte in _STRINGS.sub(b"", value).translate(None, _NOT_BRACKETS):
-        if byte in _OPENING:
-            depth += 1
-            deepest = max(deepest, depth)
-        else:
-            depth -= 1
-    return deepest
+        depth += 1 if byte in _OPENING else -1
+        deepest = max(deepest, depth)
+    return deepest > max_depth
 
 
 def _bad_encoding(value: bytes) -> Rejection | None:
