@@ -34,7 +34,7 @@ class TrainingExample(msgspec.Struct, frozen=True):
 
 
 class PopulationDay(msgspec.Struct, frozen=True):
-    """Additive sums of one partition over one UTC day of event time; the trainer merges days that the watermark has closed."""
+    """Additive sums of one partition over one UTC day; the trainer merges days that the watermark has closed."""
 
     partition: int
     day: int
@@ -58,5 +58,7 @@ class Effects(msgspec.Struct):
     """All but interventions, in the order in which they arose."""
     interventions: list[Output]
     """Sent last, after the changelog with these very bytes in its outbox is acknowledged."""
+    rejected: list[tuple[int, str, str]]
+    """Entries that only the engine could see to be bad: index in the batch, code, detail. They changed nothing."""
     counts: Counter[str]
     """applied, duplicates, late, timers, points, observations, examples, far_future, ..."""

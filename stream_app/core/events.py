@@ -1,7 +1,7 @@
 """The input contract: one pydantic model a topic is the definition, the validation and the JSON Schema.
 
-Unknown fields are ignored, so that producers can add fields before we read them. Times must carry a zone. Event types that are
-not listed are accepted as general activity: a platform team that adds one loses nothing.
+Unknown fields are ignored, so that producers can add fields before we read them. Times must carry a zone. Event types
+that are not listed are accepted as general activity: a platform team that adds one loses nothing.
 """
 
 from datetime import date
@@ -15,7 +15,9 @@ Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Token = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 Label = Annotated[str, StringConstraints(max_length=256)]
 Money = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
-Timestamp = Annotated[AwareDatetime, Field(description="Event time, ISO-8601 with a zone, e.g. 2026-11-22T10:15:00.000Z.")]
+Timestamp = Annotated[
+    AwareDatetime, Field(description="Event time, ISO-8601 with a zone, e.g. 2026-11-22T10:15:00.000Z.")
+]
 
 CART_ADD = "add_to_cart"
 CART_REMOVE = "remove_from_cart"
@@ -67,7 +69,9 @@ class ClickEvent(CustomerEvent):
     query: Annotated[str, StringConstraints(max_length=1024)] | None = Field(default=None, description="Search text.")
     share_via: Token | None = Field(default=None, description="How a product was shared.")
     wishlist_id: Label | None = None
-    page: Annotated[str, StringConstraints(max_length=2048)] | None = Field(default=None, description="Page path or URL.")
+    page: Annotated[str, StringConstraints(max_length=2048)] | None = Field(
+        default=None, description="Page path or URL."
+    )
     promotion_id: Label | None = None
     coupon: Label | None = None
 
@@ -135,7 +139,9 @@ class CustomerProfile(_Contract):
     region: Token | None = None
     signed_up_at: AwareDatetime | None = None
     loyalty_tier: Token | None = None
-    attributes: dict[Token, Label] = Field(default={}, description="Declared attributes, used for fairness reports only.")
+    attributes: dict[Token, Label] = Field(
+        default={}, description="Declared attributes, used for fairness reports only."
+    )
 
 
 class FeedbackEvent(CustomerEvent):
@@ -181,7 +187,7 @@ class CalendarDay(_Contract):
 
 
 class Tick(_Contract):
-    """The passing of idle time, written by the shell under the wall clock so that it is in the log like everything else."""
+    """The passing of idle time, written by the shell so that it is in the log like everything else."""
 
     timestamp: Timestamp
 

@@ -32,13 +32,17 @@ class ChurnScore(_Output):
 
     customer_id: Identifier
     event_time: AwareDatetime
-    probability: Probability = Field(description="P(no order within the horizon after event_time), without further contact.")
+    probability: Probability = Field(
+        description="P(no order within the horizon after event_time), without further contact."
+    )
     interval: tuple[Probability, Probability] | None = None
     horizon_days: int
     tier: Tier
     velocity_7d: float | None = Field(default=None, description="Change of probability over the last 7 days.")
     reasons: tuple[Reason, ...] = ()
-    expected_loss: float | None = Field(default=None, description="Probability times the value at stake, shop currency.")
+    expected_loss: float | None = Field(
+        default=None, description="Probability times the value at stake, shop currency."
+    )
     value_90d: float | None = Field(default=None, description="Expected order value in the next 90 days.")
     next_order_days: tuple[float, float] | None = Field(default=None, description="Likely window of the next order.")
     cold_start: bool = Field(default=False, description="True while the score is the prior alone.")
@@ -84,7 +88,9 @@ class Intervention(_Output):
     reasons: tuple[Reason, ...] = ()
     arm: Arm
     propensity: Probability = Field(description="Probability with which this action was drawn.")
-    alternatives: dict[str, Probability] = Field(default={}, description="The whole choice: allowed actions and nothing.")
+    alternatives: dict[str, Probability] = Field(
+        default={}, description="The whole choice: allowed actions and nothing."
+    )
     model_version: str
     policy_version: str
     catalogue_version: str
@@ -100,7 +106,9 @@ class SuppressedIntervention(_Output):
     suppression_id: Identifier
     customer_id: Identifier
     event_time: AwareDatetime
-    reason: str = Field(description="Code: holdout, cooldown, cap, consent, quiet_hours, budget, shadow, no_eligible_action, ...")
+    reason: str = Field(
+        description="Code: holdout, cooldown, cap, consent, quiet_hours, budget, shadow, no_eligible_action, ..."
+    )
     detail: str = Field(description="The reason in a sentence.")
     action: str | None = Field(default=None, description="What would have been done, where a choice was made.")
     channel: str | None = None
@@ -116,12 +124,14 @@ class SuppressedIntervention(_Output):
 
 
 class DeadLetter(_Output):
-    """Why a record was refused. The record's value is the original bytes; this goes into its headers, `dlq_` prefixed."""
+    """Why a record was refused; goes into `dlq_` headers beside the original bytes."""
 
     topic: str
     partition: int
     offset: int
-    reason: str = Field(description="Code: not_json, wrong_type, missing_field, too_large, bad_encoding, far_future, ...")
+    reason: str = Field(
+        description="Code: not_json, wrong_type, missing_field, too_large, bad_encoding, far_future, ..."
+    )
     field: str = ""
     detail: str = Field(description="What is wrong and how to mend it, in a sentence.")
     recorded_at: AwareDatetime | None = None

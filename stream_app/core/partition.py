@@ -4,10 +4,10 @@ import msgspec
 
 
 class PartitionState(msgspec.Struct, array_like=True):
-    """Engine-owned memory of one partition, written with every batch (in the partition record). Fields may only be appended."""
+    """Engine-owned memory of one partition, written with every batch. Fields may only be appended."""
 
     frontier_ms: int = 0
-    """Largest event time that was let through: timers up to here have fired. The watermark is this less the allowed lateness."""
+    """Largest event time let through: timers up to here have fired. The watermark is this less the lateness."""
     example_sequence: int = 0
     model_version: str = ""
     """Version of the model snapshot in force, noted before its first use."""

@@ -1,8 +1,9 @@
 """The rolling state of one customer: mutable structs with one owner, encoded as arrays.
 
-Sub-states fold independently of one another, so that how topics interleave does not change them. Sub-states that a customer does
-not need are None. Fields may only be appended, each with a default (see `stream_app.wire.state_codec` for versions).
-All times are event times in milliseconds; 0 means never. Decayed values stand at the event time beside them.
+Sub-states fold independently of one another, so that how topics interleave does not change them. Sub-states that a
+customer does not need are None. Fields may only be appended, each with a default (see `stream_app.wire.state_codec`
+for versions). All times are event times in milliseconds; 0 means never. Decayed values stand at the event time beside
+them.
 """
 
 import msgspec
@@ -63,8 +64,8 @@ class ClicksState(msgspec.Struct, array_like=True):
     promotions_30d: float = 0.0
     checkouts_30d: float = 0.0
     app_30d: float = 0.0
-    abandoned_30d: float = 0.0
-    """Visits that ended with goods in the cart and no order."""
+    full_carts_30d: float = 0.0
+    """Visits that ended with goods in the cart; whether an order followed is for the orders to say."""
     sessions: int = 0
     session_hash: int = 0
     session_started_ms: int = 0
@@ -75,6 +76,8 @@ class ClicksState(msgspec.Struct, array_like=True):
     """When a click last asked for a score."""
     recent_products: tuple[str, ...] = ()
     """Up to 5 products seen last, newest first."""
+    last_cart_ms: int = 0
+    """Last addition to a cart: later than the last order, it is an open cart."""
 
 
 class ReviewsState(msgspec.Struct, array_like=True):
@@ -133,7 +136,7 @@ class ContactState(msgspec.Struct, array_like=True):
 
 
 class Observation(msgspec.Struct, array_like=True):
-    """A customer's features at `at_ms`, waiting for the label: did an order come in (at, at + horizon]?"""
+    """A customer's features at `at_ms`, waiting for the label: did an order come by the end of the horizon."""
 
     at_ms: int
     kind: int
@@ -187,10 +190,12 @@ class CustomerState(msgspec.Struct, array_like=True):
     contact: ContactState | None = None
     pending: list[Observation] = []
     """At most 16, oldest first."""
-    next_review_ms: int = 0
+    next_look_ms: int = 0
     """When the calendar looks at this customer next; 0 while not eligible."""
     score: ScoreState | None = None
     ledger: Ledger | None = None
+    cart_due_ms: int = 0
+    """When the visit under way counts as left with goods in its cart; 0 while none are."""
     erased_ms: int = 0
     """When a tombstone erased the customer: only `sources` is kept, so that old records cannot bring the rest back."""
 

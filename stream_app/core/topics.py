@@ -29,8 +29,8 @@ class Topic(StrEnum):
 CUSTOMER_TOPICS = (Topic.CUSTOMERS, Topic.ORDERS, Topic.REVIEWS, Topic.FEEDBACK, Topic.CLICKSTREAM)
 """The topics whose events change a customer, in the rank order that breaks ties of event time in a merge.
 
-A profile comes before the order of the same instant, and an order before the click that led to it: consent must be known
-before anything is decided. Never reorder: the rank is part of stored positions.
+A profile comes before the order of the same instant, and an order before the click that led to it: consent must be
+known before anything is decided. Never reorder: the rank is part of stored positions.
 """
 
 RANK: dict[Topic, int] = {topic: rank for rank, topic in enumerate(CUSTOMER_TOPICS)}

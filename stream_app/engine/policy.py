@@ -8,7 +8,8 @@ from stream_app.core.times import DAY_MS
 class EnginePolicy(msgspec.Struct, frozen=True):
     """Everything that shapes states and outputs, apart from the model snapshot and the action catalogue.
 
-    `calendar_common` puts all customers' calendar looks on the same dates (evaluation); otherwise each has its own phase.
+    `calendar_common` puts all customers' calendar looks on the same dates (evaluation); otherwise each has its own
+    phase.
     """
 
     event_clock: bool = True
@@ -16,11 +17,15 @@ class EnginePolicy(msgspec.Struct, frozen=True):
     future_tolerance_ms: int = DAY_MS
     max_jump_ms: int = 400 * DAY_MS
     horizon_days: int = 30
+    look_days: int = 7
+    """Days between the calendar's looks at an eligible customer; each look asks for a score."""
     observation_days: int = 14
+    """A multiple of look_days: only these looks leave an observation to learn from."""
     eligible_days: int = 180
     calendar_common: bool = False
     calendar_origin_ms: int = 0
-    default_currency: str = "EUR"
+    exchange_rates: dict[str, float] = {}
+    """Value of one unit of a foreign currency in the shop's; a currency without a rate counts one to one."""
     tier_thresholds: tuple[float, float, float] = (0.35, 0.6, 0.8)
     tier_margin: float = 0.02
     """A tier is left downwards only when the probability is below its threshold by this much (hysteresis)."""

@@ -1,6 +1,7 @@
 """One partition's worth of customers: states, partition memory and the index of what is due."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from stream_app.core.partition import PartitionState
@@ -46,8 +47,12 @@ class DictStore:
 class Shard:
     """The owner's view of one partition. `Engine.open_shard` makes one, and rebuilds the timers from the store."""
 
-    def __init__(self, partition: int, store: StateStore, memory: PartitionState) -> None:
+    def __init__(
+        self, partition: int, store: StateStore, memory: PartitionState, due_of: Callable[["Shard", str], int]
+    ) -> None:
         self.partition = partition
         self.store = store
         self.memory = memory
-        self.timers = TimerIndex()
+        self.timers = TimerIndex(lambda customer_id: due_of(self, customer_id))
+        self.tiers: Counter[int] = Counter()
+        """Customers by tier index, for the gauge; -1 is not scored."""

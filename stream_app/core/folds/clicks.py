@@ -1,0 +1,98 @@
+"""Fold of the clickstream: visits and decayed counts of what people do in them."""
+
+from math import exp2
+from zlib import crc32
+
+from stream_app.core.events import CART_ADD, CART_REMOVE, ClickEvent
+from stream_app.core.state import ClicksState
+from stream_app.core.times import DAY_MS, MINUTE_MS
+
+_RECENT_PRODUCTS = 5
+_COUNTER_OF_TYPE = {
+    "product_view": "product_views_30d",
+    "product_click": "product_views_30d",
+    CART_ADD: "cart_adds_30d",
+    CART_REMOVE: "cart_removes_30d",
+    "search": "searches_30d",
+    "add_to_wishlist": "wishlist_30d",
+    "share": "shares_30d",
+    "promotion_view": "promotions_30d",
+    "promotion_click": "promotions_30d",
+    "coupon_apply": "promotions_30d",
+    "checkout_start": "checkouts_30d",
+}
+
+
+def fold_click(clicks: ClicksState, event: ClickEvent, at_ms: int, idle_ms: int = 30 * MINUTE_MS) -> bool:
+    """Apply one click; return whether it begins a visit.
+
+    A visit begins when `session_id` changes or, without one, after `idle_ms` of silence.
+    """
+    starts_visit = _starts_visit(clicks, event, at_ms, idle_ms)
+    elapsed_days = (at_ms - clicks.decayed_at_ms) / DAY_MS if clicks.decayed_at_ms else 0.0
+    if elapsed_days > 0:
+        _fade(clicks, elapsed_days)
+    late = min(elapsed_days, 0.0)
+    weight_7d, weight_30d = (exp2(late / 7), exp2(late / 30)) if late else (1.0, 1.0)
+    clicks.decayed_at_ms = max(clicks.decayed_at_ms, at_ms)
+    if starts_visit:
+        _start_visit(clicks, at_ms, weight_7d, weight_30d)
+    clicks.first_ms = min(clicks.first_ms or at_ms, at_ms)
+    clicks.last_ms = max(clicks.last_ms, at_ms)
+    clicks.session_clicks += 1
+    clicks.clicks_7d += weight_7d
+    clicks.clicks_30d += weight_30d
+    counter = _COUNTER_OF_TYPE.get(event.event_type)
+    if counter is not None:
+        setattr(clicks, counter, getattr(clicks, counter) + weight_30d)
+        if event.event_type == CART_ADD:
+            clicks.session_cart += 1
+            clicks.last_cart_ms = max(clicks.last_cart_ms, at_ms)
+        elif event.event_type == CART_REMOVE and clicks.session_cart:
+            clicks.session_cart -= 1
+    if event.channel == "app":
+        clicks.app_30d += weight_30d
+    product = event.product_id
+    if product and (not clicks.recent_products or clicks.recent_products[0] != product):
+        seen = clicks.recent_products
+        clicks.recent_products = (product, *(other for other in seen if other != product))[:_RECENT_PRODUCTS]
+    return starts_visit
+
+
+def _starts_visit(clicks: ClicksState, event: ClickEvent, at_ms: int, idle_ms: int) -> bool:
+    if event.session_id:
+        identity = crc32(event.session_id.encode())
+        if identity == clicks.session_hash and clicks.sessions:
+            return False
+        clicks.session_hash = identity
+        return True
+    return clicks.sessions == 0 or at_ms - clicks.last_ms > idle_ms
+
+
+def _start_visit(clicks: ClicksState, at_ms: int, weight_7d: float, weight_30d: float) -> None:
+    if clicks.session_cart:
+        clicks.full_carts_30d += weight_30d
+    clicks.sessions += 1
+    clicks.sessions_7d += weight_7d
+    clicks.sessions_30d += weight_30d
+    clicks.session_started_ms = at_ms
+    clicks.session_clicks = 0
+    clicks.session_cart = 0
+
+
+def _fade(clicks: ClicksState, days: float) -> None:
+    fade_7d, fade_30d = exp2(-days / 7), exp2(-days / 30)
+    clicks.clicks_7d *= fade_7d
+    clicks.sessions_7d *= fade_7d
+    clicks.clicks_30d *= fade_30d
+    clicks.sessions_30d *= fade_30d
+    clicks.product_views_30d *= fade_30d
+    clicks.cart_adds_30d *= fade_30d
+    clicks.cart_removes_30d *= fade_30d
+    clicks.searches_30d *= fade_30d
+    clicks.wishlist_30d *= fade_30d
+    clicks.shares_30d *= fade_30d
+    clicks.promotions_30d *= fade_30d
+    clicks.checkouts_30d *= fade_30d
+    clicks.app_30d *= fade_30d
+    clicks.full_carts_30d *= fade_30d

@@ -1,0 +1,23 @@
+"""Risk tiers from a probability, with hysteresis so that noise does not make a customer flicker between two."""
+
+from collections.abc import Sequence
+
+from stream_app.core.outputs import TIERS, Tier
+
+
+def tier_index(probability: float, thresholds: Sequence[float], margin: float = 0.0, previous: int = -1) -> int:
+    """Return the index in `TIERS` of a probability.
+
+    Upwards a threshold counts as soon as it is reached; a tier is left downwards only when the probability has fallen
+    below its threshold by more than `margin`. `previous` -1 means that there was none.
+    """
+    plain = sum(probability >= threshold for threshold in thresholds)
+    if previous <= plain:
+        return plain
+    held = sum(probability >= threshold - margin for threshold in thresholds)
+    return min(previous, held)
+
+
+def tier_name(index: int) -> Tier:
+    """Return the name of a tier by its index, 0 for low."""
+    return TIERS[index]

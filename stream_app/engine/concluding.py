@@ -1,0 +1,191 @@
+"""Conclude scored points: keep the score, publish what changed, warn, decide."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_app.core.effects import Effects, Output
+from stream_app.core.packing import pack
+from stream_app.core.hashing import stable_id
+from stream_app.core.ledger import Ledger
+from stream_app.core.outputs import ChurnScore, ChurnWarning, Reason
+from stream_app.core.state import Observation, ScoreState
+from stream_app.core.tiers import tier_index, tier_name
+from stream_app.core.times import DAY_MS, from_ms
+from stream_app.core.topics import Topic
+from stream_app.decisions.types import Act, Decider, DecisionPoint, Suppress
+from stream_app.engine.points import Block, Point
+from stream_app.engine.policy import EnginePolicy
+from stream_app.engine.shard import Shard
+from stream_app.learning.scorer import Scorer
+
+_VELOCITY_DAYS = 7
+_VELOCITY_MS = _VELOCITY_DAYS * DAY_MS
+_DECIDING_TRIGGERS = frozenset({"order", "review", "feedback", "look", "cart_left"})
+_TRIGGER_OF = {"look": "timer", "cart_left": "timer"}
+
+
+class Concluder:
+    """Turns blocks of points into scores, warnings and decisions, in the order in which the points arose."""
+
+    def __init__(self, policy: EnginePolicy, decider: Decider, scorer: Scorer) -> None:
+        self._policy = policy
+        self._decider = decider
+        self.scorer = scorer
+        self._horizon_ms = policy.horizon_days * DAY_MS
+
+    def settle(self, shard: Shard, block: Block, effects: Effects) -> None:
+        """Score and conclude everything in the block."""
+        points, rows = block.take()
+        if not points:
+            return
+        features = self.scorer.featurize(np.array(rows, dtype=np.float64))
+        probabilities = self.scorer.score(features).tolist()
+        for index, point in enumerate(points):
+            self._conclude(shard, point, features[index], probabilities[index], effects)
+
+    def _conclude(
+        self, shard: Shard, point: Point, features: NDArray[np.float32], probability: float, effects: Effects
+    ) -> None:
+        scorer = self.scorer
+        observation = point.observation
+        if observation is not None:
+            observation.packed = pack(features)
+            observation.probability = probability
+            observation.model_version = scorer.version
+            observation.arm = self._decider.arm_of(point.customer_id)
+        score = point.state.score
+        if score is None:
+            score = point.state.score = ScoreState()
+        previous_tier = score.tier
+        _keep_score(score, point.at_ms, probability, scorer.version)
+        thresholds, margin = self._policy.tier_thresholds, self._policy.tier_margin
+        score.tier = tier_index(probability, thresholds, previous_tier, margin)
+        tier_changed = score.tier != previous_tier
+        if tier_changed:
+            shard.tiers[previous_tier] -= 1
+            shard.tiers[score.tier] += 1
+        if tier_changed or abs(probability - score.published) >= self._policy.score_change:
+            self._publish(point, score, features, effects)
+        if tier_changed and previous_tier >= 0:
+            self._warn(point, score, previous_tier, features, effects)
+        if point.trigger in _DECIDING_TRIGGERS or (tier_changed and previous_tier >= 0):
+            self._decide(shard, point, score, previous_tier, features, effects)
+
+    def _publish(self, point: Point, score: ScoreState, features: NDArray[np.float32], effects: Effects) -> None:
+        score.published = score.probability
+        score.published_ms = point.at_ms
+        facts = point.facts
+        stake = facts.value_at_stake(point.at_ms)
+        body = ChurnScore.model_construct(
+            customer_id=point.customer_id,
+            event_time=from_ms(point.at_ms),
+            probability=round(score.probability, 6),
+            interval=self.scorer.interval(features),
+            horizon_days=self._policy.horizon_days,
+            tier=tier_name(score.tier),
+            velocity_7d=_velocity(score),
+            reasons=self.scorer.explain(features, facts.language or "en"),
+            expected_loss=round(score.probability * stake, 2),
+            cold_start=self.scorer.cold_start,
+            model_version=score.model_version,
+        )
+        effects.outputs.append(Output(Topic.SCORES, point.customer_id, body, point.traceparent))
+        effects.counts["scores"] += 1
+
+    def _warn(
+        self, point: Point, score: ScoreState, previous_tier: int, features: NDArray[np.float32], effects: Effects
+    ) -> None:
+        body = ChurnWarning.model_construct(
+            warning_id=stable_id("wn", point.customer_id, point.at_ms, point.trigger, score.tier),
+            customer_id=point.customer_id,
+            event_time=from_ms(point.at_ms),
+            previous_tier=tier_name(previous_tier),
+            tier=tier_name(score.tier),
+            probability=round(score.probability, 6),
+            reasons=self.scorer.explain(features, point.facts.language or "en"),
+            model_version=score.model_version,
+        )
+        effects.outputs.append(Output(Topic.WARNINGS, point.customer_id, body, point.traceparent))
+        effects.counts["warnings"] += 1
+
+    def _decide(
+        self,
+        shard: Shard,
+        point: Point,
+        score: ScoreState,
+        previous_tier: int,
+        features: NDArray[np.float32],
+        effects: Effects,
+    ) -> None:
+        state = point.state
+        if state.ledger is None:
+            state.ledger = Ledger(contacts=[], drawn_alternatives={}, would_be=[])
+        scorer = self.scorer
+
+        def reasons(language: str) -> tuple[Reason, ...]:
+            return scorer.explain(features, language)
+
+        deciding = point.trigger in _DECIDING_TRIGGERS
+        decision = self._decider.decide(
+            DecisionPoint(
+                customer_id=point.customer_id,
+                at_ms=point.at_ms,
+                frontier_ms=point.frontier_ms,
+                trigger=_TRIGGER_OF.get(point.trigger, point.trigger) if deciding else "tier_change",
+                facts=point.facts,
+                probability=score.probability,
+                tier=score.tier,
+                previous_tier=previous_tier,
+                reasons=reasons,
+                model_version=score.model_version,
+                interval=scorer.interval(features),
+            ),
+            state.ledger,
+            shard.memory,
+        )
+        match decision:
+            case Act(intervention, stay_probability):
+                _note_contact(state.pending, point.at_ms, self._horizon_ms, stay_probability, contacted=True)
+                effects.interventions.append(
+                    Output(Topic.INTERVENTIONS, point.customer_id, intervention, point.traceparent)
+                )
+                effects.counts["interventions"] += 1
+                effects.counts["intervention:" + intervention.action] += 1
+            case Suppress(suppressed, stay_probability):
+                _note_contact(state.pending, point.at_ms, self._horizon_ms, stay_probability, contacted=False)
+                effects.outputs.append(Output(Topic.SUPPRESSED, point.customer_id, suppressed, point.traceparent))
+                effects.counts["suppressed"] += 1
+                effects.counts["suppressed:" + suppressed.reason] += 1
+            case _:
+                effects.counts["quiet"] += 1
+
+
+def _keep_score(score: ScoreState, at_ms: int, probability: float, model_version: str) -> None:
+    """Keep the newest score, and one that is 7 to 14 days old to measure velocity against."""
+    if score.next_week_ms == 0:
+        score.next_week_ms, score.next_week = at_ms, probability
+    elif at_ms - score.next_week_ms >= _VELOCITY_MS:
+        score.week_ago_ms, score.week_ago = score.next_week_ms, score.next_week
+        score.next_week_ms, score.next_week = at_ms, probability
+    score.at_ms = at_ms
+    score.probability = probability
+    score.model_version = model_version
+
+
+def _velocity(score: ScoreState) -> float | None:
+    if not score.week_ago_ms or score.at_ms <= score.week_ago_ms:
+        return None
+    weeks = (score.at_ms - score.week_ago_ms) / _VELOCITY_MS
+    return round((score.probability - score.week_ago) / weeks, 6)
+
+
+def _note_contact(
+    pending: list[Observation], at_ms: int, horizon_ms: int, stay_probability: float, *, contacted: bool
+) -> None:
+    """Tell the observations under way that a contact was drawn, so that the learner can censor or weight them."""
+    if not contacted and stay_probability >= 1:
+        return
+    for observation in pending:
+        if observation.at_ms <= at_ms < observation.at_ms + horizon_ms:
+            observation.contacts += contacted
+            observation.stay_propensity *= stay_probability

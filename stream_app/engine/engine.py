@@ -1,0 +1,324 @@
+"""The engine: a batch of customer events in, new customer states and effects out. Start reading here.
+
+Synchronous and deterministic: the same records in the same order give the same states and the same outputs, however
+they are chunked into batches, in a worker, in a replay or in a benchmark. Time comes from the records alone.
+
+For each entry, event time moves on first, and everything that came due fires in order; then the event is folded into
+its customer. Points that ask for a score are collected in a block and concluded together: at the end of a batch,
+before a label is handed over whose score is still open, before a customer is erased, and at least once in a day of
+event time. None of this shows in the result (law: any chunking gives the same).
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from stream_app.core.effects import Effects, Output, PopulationDay, TrainingExample
+from stream_app.core.events import CustomerRecord
+from stream_app.core.facts import facts_of
+from stream_app.core.features import FEATURES_HASH, raw_row
+from stream_app.core.hashing import stable_id
+from stream_app.core.observations import AFTER_ORDER, ON_CALENDAR, take_observation
+from stream_app.core.partition import PartitionState
+from stream_app.core.population import mark_orders, observe_order
+from stream_app.core.records import Entry, Record, TimePassed
+from stream_app.core.sources import admit
+from stream_app.core.state import CustomerState, Observation, SourceState, new_state
+from stream_app.core.times import DAY_MS
+from stream_app.core.topics import Topic
+from stream_app.decisions.types import Decider
+from stream_app.engine.applying import Applier
+from stream_app.engine.calendar import is_eligible, leaves_observation, look_after, next_due_ms
+from stream_app.engine.concluding import Concluder
+from stream_app.engine.points import Block, Point
+from stream_app.engine.policy import EnginePolicy
+from stream_app.engine.shard import Shard, StateStore
+from stream_app.learning.scorer import Scorer
+from stream_app.sentiment.protocol import Sentiment
+
+
+class Engine:
+    """Processes batches for any number of shards; holds configuration and the model in force, no customer.
+
+    Parameters
+    ----------
+    policy
+        Churn definition, clocks, thresholds.
+    decider
+        What to do about a score.
+    sentiment
+        Texts to polarity.
+    scorer
+        The model in force; `install` swaps it between batches.
+    """
+
+    def __init__(self, policy: EnginePolicy, decider: Decider, sentiment: Sentiment, scorer: Scorer) -> None:
+        self.policy = policy
+        self._applier = Applier(policy, sentiment)
+        self._concluder = Concluder(policy, decider, scorer)
+        self._decider = decider
+        self._label_delay_ms = policy.horizon_days * DAY_MS + policy.allowed_lateness_ms
+
+    @property
+    def scorer(self) -> Scorer:
+        """The model in force."""
+        return self._concluder.scorer
+
+    def install(self, scorer: Scorer) -> None:
+        """Serve another model from the next batch on."""
+        self._concluder.scorer = scorer
+
+    def open_shard(self, partition: int, store: StateStore, memory: PartitionState) -> Shard:
+        """Take ownership of a partition: index what is due, from the states alone."""
+        shard = Shard(partition, store, memory, self._due_of)
+        for customer_id, state in store.items():
+            due_ms = next_due_ms(state, self._label_delay_ms)
+            if due_ms:
+                shard.timers.schedule(due_ms, customer_id)
+            if state.score is not None:
+                shard.tiers[state.score.tier] += 1
+        return shard
+
+    def process(self, shard: Shard, entries: Sequence[Entry], hold_ms: int | None = None) -> Effects:
+        """Apply a batch of entries of one partition, in order.
+
+        Parameters
+        ----------
+        shard
+            Changed in place; every customer touched was passed to its store's `put`.
+        entries
+            Decoded records, merged over topics by event time.
+        hold_ms
+            Event time may not be let past this: a topic that lags holds it back. None: nothing holds it.
+        """
+        effects = Effects(outputs=[], interventions=[], rejected=[], counts=Counter())
+        shard.memory.model_version = self.scorer.version
+        block = Block()
+        for index, entry in enumerate(entries):
+            if isinstance(entry, Record) and self._is_far_future(shard, entry):
+                detail = (
+                    f"event time is more than {self.policy.max_jump_ms // DAY_MS} days ahead of everything before it; "
+                    "mend the timestamp, or raise max_event_time_jump_days if the data really has such a gap"
+                )
+                effects.rejected.append((index, "far_future", detail))
+                continue
+            self._move_time(shard, entry.at_ms if hold_ms is None else min(entry.at_ms, hold_ms), block, effects)
+            if isinstance(entry, TimePassed):
+                effects.counts["ticks"] += 1
+            else:
+                self._apply(shard, entry, block, effects)
+        self._concluder.settle(shard, block, effects)
+        return effects
+
+    def advance(self, shard: Shard, to_ms: int) -> Effects:
+        """Let event time pass up to a moment with nothing else happening."""
+        return self.process(shard, [TimePassed(to_ms)])
+
+    def _is_far_future(self, shard: Shard, record: Record) -> bool:
+        frontier_ms = shard.memory.frontier_ms
+        is_known = self.policy.event_clock and frontier_ms > 0
+        return is_known and record.at_ms > frontier_ms + self.policy.max_jump_ms
+
+    def _due_of(self, shard: Shard, customer_id: str) -> int:
+        state = shard.store.get(customer_id)
+        return next_due_ms(state, self._label_delay_ms) if state is not None else 0
+
+    def _move_time(self, shard: Shard, to_ms: int, block: Block, effects: Effects) -> None:
+        """Fire everything that is due by then, in order, and move the frontier."""
+        memory = shard.memory
+        to_ms = max(memory.frontier_ms, to_ms)
+        hint_ms = shard.timers.earliest_hint_ms()
+        if hint_ms is not None and hint_ms <= to_ms:
+            while (due := shard.timers.pop(to_ms)) is not None:
+                self._settle_daily(shard, due[0], block, effects)
+                self._fire(shard, due[1], due[0], block, effects)
+        self._settle_daily(shard, to_ms, block, effects)
+        if to_ms > memory.frontier_ms:
+            self._close_days(shard, to_ms, effects)
+            memory.frontier_ms = to_ms
+
+    def _settle_daily(self, shard: Shard, at_ms: int, block: Block, effects: Effects) -> None:
+        """Bound how long a conclusion may wait, so that nothing it sets in motion can be overtaken."""
+        if block.points and at_ms - block.points[0].at_ms >= DAY_MS:
+            self._concluder.settle(shard, block, effects)
+
+    def _apply(self, shard: Shard, record: Record, block: Block, effects: Effects) -> None:
+        customer_id, at_ms = record.customer_id, record.at_ms
+        state = shard.store.get(customer_id) or new_state()
+        before_ms = next_due_ms(state, self._label_delay_ms)
+        event = self._accept(shard, record, state, block, effects)
+        if event is None:
+            return
+        effects.counts["applied"] += 1
+        if at_ms < shard.memory.frontier_ms - self.policy.allowed_lateness_ms:
+            effects.counts["late"] += 1
+        mark, completed_before = mark_orders(state.orders), state.orders.completed if state.orders is not None else 0
+        trigger = self._applier.apply(state, event, at_ms)
+        ordered = state.orders is not None and state.orders.completed > completed_before
+        if trigger == "order" and state.orders is not None:
+            observe_order(self._open_day(shard, at_ms), customer_id, mark, state.orders)
+        elif _opted_out(state) and (state.score is not None or customer_id in block.customers):
+            self._withdraw(shard, customer_id, state, block, effects)
+        if trigger is not None and is_eligible(state, at_ms, self.policy):
+            observation = None
+            if ordered:
+                self._start_looks(state, customer_id, max(at_ms, shard.memory.frontier_ms))
+                observation = self._observe(state, customer_id, at_ms, AFTER_ORDER, effects)
+            self._ask(shard, customer_id, state, at_ms, trigger, observation, record.traceparent, block, effects)
+        self._reschedule(shard, customer_id, state, before_ms)
+        shard.store.put(customer_id, state)
+
+    def _accept(
+        self, shard: Shard, record: Record, state: CustomerState, block: Block, effects: Effects
+    ) -> CustomerRecord | None:
+        """Return the event if there is one to fold: repeats, erasures and what is older than an erasure end here."""
+        event = record.event
+        if not admit(state.sources, record.position, event.event_id if event is not None else None):
+            effects.counts["duplicates"] += 1
+        elif event is None:
+            self._erase(shard, record.customer_id, state, record, block, effects)
+            return None
+        elif state.erased_ms and record.at_ms <= state.erased_ms:
+            effects.counts["erased"] += 1
+        else:
+            state.erased_ms = 0
+            return event
+        shard.store.put(record.customer_id, state)
+        return None
+
+    def _fire(self, shard: Shard, customer_id: str, due_ms: int, block: Block, effects: Effects) -> None:
+        """Do what is due for one customer at this moment: labels first, then the cart, then the look."""
+        state = shard.store.get(customer_id)
+        if state is None:
+            return
+        effects.counts["timers"] += 1
+        while state.pending and state.pending[0].at_ms + self._label_delay_ms <= due_ms:
+            if customer_id in block.customers:
+                self._concluder.settle(shard, block, effects)
+            self._hand_over(shard, customer_id, state.pending.pop(0), effects)
+        if state.cart_due_ms and state.cart_due_ms <= due_ms:
+            state.cart_due_ms = 0
+            if _left_a_cart(state) and is_eligible(state, due_ms, self.policy):
+                self._ask(shard, customer_id, state, due_ms, "cart_left", None, "", block, effects)
+        if state.next_look_ms and state.next_look_ms <= due_ms:
+            self._look(shard, customer_id, state, due_ms, block, effects)
+        self._reschedule(shard, customer_id, state, due_ms)
+        shard.store.put(customer_id, state)
+
+    def _look(
+        self, shard: Shard, customer_id: str, state: CustomerState, due_ms: int, block: Block, effects: Effects
+    ) -> None:
+        if not is_eligible(state, due_ms, self.policy):
+            state.next_look_ms = 0
+            return
+        observation = None
+        if leaves_observation(customer_id, state.next_look_ms, self.policy):
+            observation = self._observe(state, customer_id, due_ms, ON_CALENDAR, effects)
+        self._ask(shard, customer_id, state, due_ms, "look", observation, "", block, effects)
+        state.next_look_ms = look_after(customer_id, due_ms, self.policy)
+
+    def _start_looks(self, state: CustomerState, customer_id: str, after_ms: int) -> None:
+        if not state.next_look_ms:
+            state.next_look_ms = look_after(customer_id, after_ms, self.policy)
+
+    def _observe(
+        self, state: CustomerState, customer_id: str, at_ms: int, kind: int, effects: Effects
+    ) -> Observation | None:
+        observation = take_observation(state.pending, customer_id, at_ms, kind, thin=self.policy.thin)
+        effects.counts["observations" if observation is not None else "thinned"] += 1
+        return observation
+
+    def _ask(
+        self,
+        shard: Shard,
+        customer_id: str,
+        state: CustomerState,
+        at_ms: int,
+        trigger: str,
+        observation: Observation | None,
+        traceparent: str,
+        block: Block,
+        effects: Effects,
+    ) -> None:
+        frontier_ms = max(at_ms, shard.memory.frontier_ms) if trigger not in ("look", "cart_left") else at_ms
+        kind = observation.kind if observation is not None else ON_CALENDAR
+        point = Point(customer_id, state, at_ms, frontier_ms, trigger, facts_of(state), observation, traceparent)
+        block.add(point, raw_row(state, at_ms, kind))
+        effects.counts["points"] += 1
+
+    def _hand_over(self, shard: Shard, customer_id: str, observation: Observation, effects: Effects) -> None:
+        """Release a label at T + H plus the allowed lateness, never earlier."""
+        memory = shard.memory
+        memory.example_sequence += 1
+        example = TrainingExample(
+            example_id=stable_id("ex", customer_id, observation.at_ms, observation.kind, self.policy.horizon_days),
+            customer_id=customer_id,
+            partition=shard.partition,
+            sequence=memory.example_sequence,
+            at_ms=observation.at_ms,
+            due_ms=observation.at_ms + self.policy.horizon_days * DAY_MS,
+            horizon_days=self.policy.horizon_days,
+            kind=observation.kind,
+            churned=not observation.retained,
+            weight=observation.weight,
+            features=observation.packed,
+            features_hash=FEATURES_HASH,
+            probability=observation.probability,
+            model_version=observation.model_version,
+            contacts=observation.contacts,
+            arm=observation.arm,
+            stay_propensity=observation.stay_propensity,
+        )
+        effects.outputs.append(Output(Topic.TRAINING, str(shard.partition), example))
+        effects.counts["examples"] += 1
+
+    def _erase(
+        self, shard: Shard, customer_id: str, state: CustomerState, record: Record, block: Block, effects: Effects
+    ) -> None:
+        """Forget a customer; what is known of its sources stays, so that old records change nothing."""
+        self._withdraw(shard, customer_id, state, block, effects)
+        sources = SourceState(offsets=state.sources.offsets, rings={})
+        shard.store.put(customer_id, CustomerState(sources=sources, pending=[], erased_ms=record.at_ms))
+        effects.counts["erasures"] += 1
+
+    def _withdraw(self, shard: Shard, customer_id: str, state: CustomerState, block: Block, effects: Effects) -> None:
+        """Take back the published score of a customer who is erased or opted out, after what came before."""
+        self._concluder.settle(shard, block, effects)
+        if state.score is not None:
+            shard.tiers[state.score.tier] -= 1
+            state.score = None
+        effects.outputs.append(Output(Topic.SCORES, customer_id, None))
+
+    def _open_day(self, shard: Shard, at_ms: int) -> dict[str, float]:
+        """Return the population sums of an event's day, or of the oldest open day: published days are final."""
+        memory = shard.memory
+        day = max(at_ms, memory.frontier_ms - self.policy.allowed_lateness_ms) // DAY_MS
+        return memory.population.setdefault(day, {})
+
+    def _reschedule(self, shard: Shard, customer_id: str, state: CustomerState, before_ms: int) -> None:
+        due_ms = next_due_ms(state, self._label_delay_ms)
+        if due_ms and due_ms != before_ms:
+            shard.timers.schedule(due_ms, customer_id)
+
+    def _close_days(self, shard: Shard, to_ms: int, effects: Effects) -> None:
+        """Publish the population sums of days that the watermark has passed."""
+        memory = shard.memory
+        if not memory.population:
+            return
+        closed_before = (to_ms - self.policy.allowed_lateness_ms) // DAY_MS
+        for day in sorted(day for day in memory.population if day < closed_before):
+            memory.population_revision += 1
+            sums = memory.population.pop(day)
+            body = PopulationDay(shard.partition, day, memory.population_revision, sums)
+            effects.outputs.append(Output(Topic.POPULATION, f"{shard.partition}/{day}", body))
+
+
+def _opted_out(state: CustomerState) -> bool:
+    return state.profile is not None and state.profile.profiling is False
+
+
+def _left_a_cart(state: CustomerState) -> bool:
+    """Say whether a visit ended with goods in the cart and no order since it began."""
+    clicks, orders = state.clicks, state.orders
+    if clicks is None or not clicks.session_cart:
+        return False
+    return orders is None or orders.last_ms < clicks.session_started_ms
