@@ -115,6 +115,9 @@ class Settings(BaseSettings):
     # --- HTTP
     metrics_host: str = Field(default="0.0.0.0", description="Address of /metrics, /healthz, /readyz.")  # noqa: S104 - scraped from outside by design; holds no personal data
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = Field(default=9464, description="Port of /metrics; 0: any free.")
+    stall_seconds: Annotated[float, Field(ge=5)] = Field(
+        default=60, description="A partition with lag that commits nothing for so long fails /healthz."
+    )
     api_host: str = Field(default="127.0.0.1", description="Address of /v1; anything but loopback needs api_token.")
     api_port: Annotated[int, Field(ge=0, le=65535)] = Field(default=6066, description="Port of /v1; 0: any free.")
     api_token: SecretStr = Field(default=SecretStr(""), description="Bearer token of /v1.")

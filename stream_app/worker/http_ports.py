@@ -54,13 +54,17 @@ class WorkerViews(Probed, Protocol):
         ...
 
     def owner_url(self, customer_id: str) -> str | None:
-        """Return where the customer's state is served: "" on this worker, a base URL on another, None if nobody is known."""
+        """Return where the customer's state is: "" here, a base URL on another worker, None if no owner is known."""
         ...
 
     def customers(self) -> Iterator[tuple[str, CustomerState]]:
-        """Go through the customers of this worker's own partitions."""
+        """Go through the customers of this worker's own partitions.
+
+        The caller pauses between customers to let events be processed: the iterator must bear that states change,
+        come and go meanwhile.
+        """
         ...
 
     def status(self) -> Mapping[str, object]:
-        """Return what an operator wants to see at once, JSON-ready: owned partitions, model and catalogue versions, ..."""
+        """Return what an operator wants to see at once, JSON-ready: owned partitions, versions in force, ..."""
         ...
