@@ -1,21 +1,26 @@
-"""All configuration, read once from the environment (prefix STREAM_APP_) by the shell; the engine gets frozen policies from it."""
+"""All configuration, read once by the shell from the environment (prefix STREAM_APP_); the engine gets policies."""
 
+import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from stream_app.core.currencies import CurrencyCode
 from stream_app.core.topics import Topic
+from stream_app.wire.decode import DecodeLimits
+from stream_app.wire.encode import EncodePolicy
 
+ENV_PREFIX = "STREAM_APP_"
+_TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Settings(BaseSettings):
     """Settings of worker, trainer, dashboard and CLI. Every field is an environment variable STREAM_APP_<FIELD>."""
 
-    model_config = SettingsConfigDict(env_prefix="STREAM_APP_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_file=".env", extra="ignore", frozen=True)
 
     # --- the broker, for every client alike
     bootstrap: str = Field(default="127.0.0.1:9092", description="Kafka bootstrap servers, host:port, comma-separated.")
@@ -37,7 +42,9 @@ class Settings(BaseSettings):
     topic_orders: str = Field(default="orders", description="Input: orders.")
     topic_reviews: str = Field(default="reviews", description="Input: reviews, feedback, complaints, chats, surveys.")
     topic_customers: str = Field(default="customers", description="Input: profiles and consent.")
-    topic_intervention_feedback: str = Field(default="intervention-feedback", description="Input: what became of messages.")
+    topic_intervention_feedback: str = Field(
+        default="intervention-feedback", description="Input: what became of messages."
+    )
     topic_products: str = Field(default="products", description="Input, optional: product facts.")
     topic_calendar: str = Field(default="calendar", description="Input, optional: holidays and promotions.")
     topic_interventions: str = Field(default="interventions", description="Output: decisions to act (CloudEvents).")
@@ -51,8 +58,17 @@ class Settings(BaseSettings):
     topic_population_statistics: str = Field(default="population-statistics", description="Internal: daily sums.")
     topic_model_snapshots: str = Field(default="model-snapshots", description="Internal: published weights.")
     topic_dead_letters: str = Field(default="dead-letters", description="Output: refused records with their reason.")
+    cloudevents_mode: Literal["binary", "structured"] = Field(
+        default="binary",
+        description="binary: CloudEvents attributes in headers; structured: the whole event in the value.",
+    )
+    cloudevents_source: str = Field(
+        default="",
+        description="CloudEvents source, a URI; empty: urn:stream-app:<app_id>. Part of the idempotency key.",
+    )
     partitions: Annotated[int, Field(ge=1, le=1024)] = Field(
-        default=12, description="Partition count of the customer-keyed topics and the changelog; fixed for the life of an app id."
+        default=12,
+        description="Partition count of the customer-keyed topics and the changelog; fixed for the life of an app id.",
     )
     replication_factor: Annotated[int, Field(ge=1, le=9)] = Field(default=1, description="Copies of each partition.")
     input_retention_ms: int = Field(default=-1, description="retention.ms of the inputs; -1 keeps history for ever.")
@@ -72,7 +88,8 @@ class Settings(BaseSettings):
         default=600, description="How much later than the newest event an event may come and still count everywhere."
     )
     alignment_wait_ms: Annotated[int, Field(ge=-1)] = Field(
-        default=500, description="How long to wait for a topic that lags, to keep event-time order; -1: as long as it takes."
+        default=500,
+        description="How long to wait for a topic that lags, to keep event-time order; -1: as long as it takes.",
     )
     tick_seconds: Annotated[int, Field(ge=1)] = Field(default=60, description="Wall clock: idle seconds between ticks.")
     future_tolerance_seconds: Annotated[int, Field(ge=0)] = Field(
@@ -81,12 +98,18 @@ class Settings(BaseSettings):
     max_event_time_jump_days: Annotated[int, Field(ge=1)] = Field(
         default=400, description="Event clock: an event further ahead of its partition than this is bad input."
     )
-    source_epoch: Annotated[int, Field(ge=0)] = Field(default=0, description="Raise when source topics were re-created.")
+    source_epoch: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="Raise when source topics were re-created."
+    )
 
     # --- the churn definition and the score
-    horizon_days: Annotated[int, Field(ge=1, le=365)] = Field(default=30, description="H: churn is no order in (T, T+H].")
+    horizon_days: Annotated[int, Field(ge=1, le=365)] = Field(
+        default=30, description="H: churn is no order in (T, T+H]."
+    )
     observation_days: Annotated[int, Field(ge=1, le=90)] = Field(default=14, description="Days between calendar looks.")
-    eligible_days: Annotated[int, Field(ge=1)] = Field(default=180, description="Looks end so long after the last order.")
+    eligible_days: Annotated[int, Field(ge=1)] = Field(
+        default=180, description="Looks end so long after the last order."
+    )
     default_currency: CurrencyCode = Field(default="EUR", description="Currency of orders that name none.")
     tier_medium: Share = Field(default=0.35, description="Probability from which the tier is medium.")
     tier_high: Share = Field(default=0.6, description="Probability from which the tier is high.")
@@ -98,13 +121,21 @@ class Settings(BaseSettings):
     # --- deciding
     holdout_share: Share = Field(default=0.1, description="Share of customers never contacted, for measured lift.")
     salt: SecretStr = Field(default=SecretStr("stream-app"), description="Salt of arms and draws; keep it for good.")
-    interventions_enabled: bool = Field(default=True, description="The kill switch: false records decisions, sends none.")
+    interventions_enabled: bool = Field(
+        default=True, description="The kill switch: false records decisions, sends none."
+    )
 
     # --- the worker
     max_chunk_records: Annotated[int, Field(ge=1)] = Field(default=500, description="Records in one delivered chunk.")
-    buffer_records: Annotated[int, Field(ge=1)] = Field(default=50_000, description="Bound of buffered records, all topics.")
-    buffer_bytes: Annotated[int, Field(ge=1)] = Field(default=64 << 20, description="Bound of buffered bytes, all topics.")
-    max_record_bytes: Annotated[int, Field(ge=1)] = Field(default=262_144, description="A larger input record is bad input.")
+    buffer_records: Annotated[int, Field(ge=1)] = Field(
+        default=50_000, description="Bound of buffered records, all topics."
+    )
+    buffer_bytes: Annotated[int, Field(ge=1)] = Field(
+        default=64 << 20, description="Bound of buffered bytes, all topics."
+    )
+    max_record_bytes: Annotated[int, Field(ge=1)] = Field(
+        default=262_144, description="A larger input record is bad input."
+    )
     dead_letter_flood_count: Annotated[int, Field(ge=1)] = Field(
         default=100, description="Bad records in the last 1,000 of a partition from which the worker stops loudly."
     )
@@ -114,7 +145,9 @@ class Settings(BaseSettings):
 
     # --- HTTP
     metrics_host: str = Field(default="0.0.0.0", description="Address of /metrics, /healthz, /readyz.")  # noqa: S104 - scraped from outside by design; holds no personal data
-    metrics_port: Annotated[int, Field(ge=0, le=65535)] = Field(default=9464, description="Port of /metrics; 0: any free.")
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        default=9464, description="Port of /metrics; 0: any free."
+    )
     stall_seconds: Annotated[float, Field(ge=5)] = Field(
         default=60, description="A partition with lag that commits nothing for so long fails /healthz."
     )
@@ -127,9 +160,91 @@ class Settings(BaseSettings):
     # --- the trainer
     checkpoint_seconds: Annotated[int, Field(ge=1)] = Field(default=30, description="Seconds between checkpoints.")
     snapshot_seconds: Annotated[float, Field(gt=0)] = Field(default=60, description="Least seconds between snapshots.")
-    snapshot_examples: Annotated[int, Field(ge=1)] = Field(default=500, description="Least new examples for a snapshot.")
+    snapshot_examples: Annotated[int, Field(ge=1)] = Field(
+        default=500, description="Least new examples for a snapshot."
+    )
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        """Refuse values that are each fine and wrong together."""
+        names: dict[str, str] = {}
+        for role in Topic:
+            name = self.topic(role)
+            variable = ENV_PREFIX + _field_of(role).upper()
+            if not _TOPIC_NAME.fullmatch(name) or name in {".", ".."}:
+                raise ValueError(f"{variable}: {name!r} is no Kafka topic name: use letters, digits, '.', '_' and '-'")
+            if name in names:
+                raise ValueError(f"{variable} and {names[name]} both name the topic {name!r}: give each its own")
+            names[name] = variable
+        if not self.tier_medium < self.tier_high < self.tier_critical:
+            raise ValueError(
+                "STREAM_APP_TIER_MEDIUM, STREAM_APP_TIER_HIGH and STREAM_APP_TIER_CRITICAL must rise: "
+                f"they are {self.tier_medium}, {self.tier_high} and {self.tier_critical}"
+            )
+        if self.security_protocol.startswith("SASL") and not self.sasl_username:
+            raise ValueError(
+                f"STREAM_APP_SASL_USERNAME is needed with STREAM_APP_SECURITY_PROTOCOL={self.security_protocol}"
+            )
+        if (self.tls_key_file is None) != (self.tls_cert_file is None):
+            raise ValueError("STREAM_APP_TLS_CERT_FILE and STREAM_APP_TLS_KEY_FILE go together: set both or neither")
+        return self
 
     def topic(self, role: Topic) -> str:
         """Return what a topic is called on this broker."""
-        name: str = getattr(self, "topic_" + role.value.replace("-", "_"))
+        name: str = getattr(self, _field_of(role))
         return name
+
+    def role_of(self, name: str) -> Topic | None:
+        """Return the role of a topic by its name on this broker, the inverse of `topic`; None for a foreign topic."""
+        return next((role for role in Topic if self.topic(role) == name), None)
+
+    @property
+    def changelog_topic(self) -> str:
+        """Return the name of the changelog of the customer table."""
+        return f"{self.app_id}-customers-changelog"
+
+    def decode_limits(self) -> DecodeLimits:
+        """Return what a record may be. Under the event clock no record is judged by its Kafka timestamp."""
+        tolerance_ms = self.future_tolerance_seconds * 1000 if self.clock == "wall" else None
+        return DecodeLimits(
+            max_bytes=self.max_record_bytes, future_tolerance_ms=tolerance_ms, source_epoch=self.source_epoch
+        )
+
+    def encode_policy(self) -> EncodePolicy:
+        """Return how public events are dressed."""
+        return EncodePolicy(
+            source=self.cloudevents_source or f"urn:stream-app:{self.app_id}",
+            structured=self.cloudevents_mode == "structured",
+        )
+
+
+class SettingsError(ValueError):
+    """A setting has a bad value; the message names every variable at fault, a line each."""
+
+
+def load_settings() -> Settings:
+    """Read all settings from the environment and `.env`.
+
+    Raises
+    ------
+    SettingsError
+        When a value is bad.
+    """
+    try:
+        return Settings()
+    except ValidationError as failure:
+        raise SettingsError(describe_settings_failure(failure)) from failure
+
+
+def describe_settings_failure(failure: ValidationError) -> str:
+    """Return one line for each bad variable; values are never shown, since some are secret."""
+    lines = []
+    for error in failure.errors(include_url=False, include_input=False):
+        message = error["msg"].removeprefix("Value error, ")
+        variable = ENV_PREFIX + str(error["loc"][0]).upper() if error["loc"] else ""
+        lines.append(f"{variable}: {message[:1].lower()}{message[1:]}" if variable else message)
+    return "\n".join(lines)
+
+
+def _field_of(role: Topic) -> str:
+    return "topic_" + role.value.replace("-", "_")

@@ -171,8 +171,9 @@ def _parse(topic: Topic, value: bytes, limits: DecodeLimits) -> Any:
 def _too_deep(value: bytes, max_depth: int) -> bool:
     """Tell whether a JSON text is nested deeper than `max_depth`.
 
-    Long orders have many brackets and few levels, so innermost pairs are stripped first: a pass takes one or two levels. Brackets
-    inside strings can only matter in what is left, which is measured exactly; the parser's own limit of 200 levels backs this up.
+    Long orders have many brackets and few levels, so innermost pairs are stripped first: a pass takes one or two
+    levels. Brackets inside strings matter only in what is left, which is measured exactly; the parser's own limit of
+    200 levels backs this up.
     """
     brackets = value.translate(None, _NOT_BRACKETS)
     for _ in range(max_depth // 2):
