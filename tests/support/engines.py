@@ -1,0 +1,89 @@
+"""Engines as the product builds them, and runs over logs that keep everything that came out."""
+
+from collections import defaultdict
+
+import msgspec
+
+from stream_app.core.effects import Output, TrainingExample
+from stream_app.core.partition import PartitionState
+from stream_app.core.records import Record
+from stream_app.core.state import CustomerState
+from stream_app.decisions.catalogue import load_shipped_catalogue
+from stream_app.decisions.decider import RuleDecider
+from stream_app.engine.engine import Engine
+from stream_app.engine.policy import EnginePolicy
+from stream_app.engine.shard import DictStore, Shard
+from stream_app.learning.scorer import PriorScorer
+from stream_app.sentiment.vader import VaderSentiment
+
+_SENTIMENT = VaderSentiment()
+
+
+def build_engine(policy: EnginePolicy | None = None) -> Engine:
+    policy = policy if policy is not None else EnginePolicy(allowed_lateness_ms=0)
+    decider = RuleDecider(load_shipped_catalogue(mode_override="live"), salt="test")
+    return Engine(policy, decider, _SENTIMENT, PriorScorer(policy.horizon_days))
+
+
+class Run:
+    """What a log led to."""
+
+    def __init__(self, shard: Shard) -> None:
+        self.shard = shard
+        self.outputs: list[tuple[Output, int]] = []
+        """Outputs with the frontier at the end of their batch."""
+
+    @property
+    def states(self) -> dict[str, bytes]:
+        return {name: msgspec.msgpack.encode(state) for name, state in self.shard.store.items()}
+
+    def live(self) -> dict[str, CustomerState]:
+        return dict(self.shard.store.items())
+
+    def by_topic(self) -> dict[str, list[Output]]:
+        sorted_outputs: dict[str, list[Output]] = defaultdict(list)
+        for output, _ in self.outputs:
+            sorted_outputs[output.topic].append(output)
+        return dict(sorted_outputs)
+
+    def examples(self) -> list[tuple[TrainingExample, int]]:
+        return [(output.body, at_ms) for output, at_ms in self.outputs if isinstance(output.body, TrainingExample)]
+
+
+def run(
+    log: list[Record],
+    cuts: list[int],
+    engine: Engine | None = None,
+    *,
+    end_ms: int | None = None,
+    reopen_after: int | None = None,
+) -> Run:
+    """Process a log in chunks that end at the given indexes; optionally recover from encoded state after one of them."""
+    engine = engine if engine is not None else build_engine()
+    result = Run(engine.open_shard(0, DictStore(), PartitionState(population={})))
+    bounds = sorted({0, len(log), *(cut for cut in cuts if cut < len(log))})
+    for start, stop in zip(bounds, bounds[1:], strict=False):
+        if reopen_after == start and start:
+            result.shard = _recovered(engine, result.shard)
+        effects = engine.process(result.shard, log[start:stop])
+        frontier_ms = result.shard.memory.frontier_ms
+        result.outputs += [(output, frontier_ms) for output in [*effects.outputs, *effects.interventions]]
+    if end_ms is not None:
+        effects = engine.advance(result.shard, end_ms)
+        result.outputs += [(output, end_ms) for output in [*effects.outputs, *effects.interventions]]
+    return result
+
+
+def state_of(state: CustomerState, *, sources: bool) -> bytes:
+    """Encode a state, with or without what it knows of its sources."""
+    if sources:
+        return msgspec.msgpack.encode(state)
+    return msgspec.msgpack.encode([getattr(state, name) for name in state.__struct_fields__ if name != "sources"])
+
+
+def _recovered(engine: Engine, shard: Shard) -> Shard:
+    store = DictStore()
+    for name, state in shard.store.items():
+        store.put(name, msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=CustomerState))
+    memory = msgspec.msgpack.decode(msgspec.msgpack.encode(shard.memory), type=PartitionState)
+    return engine.open_shard(shard.partition, store, memory)
