@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from stream_app.core.outputs import TIERS, Tier
 
 
-def tier_index(probability: float, thresholds: Sequence[float], margin: float = 0.0, previous: int = -1) -> int:
+def tier_index(probability: float, thresholds: Sequence[float], previous: int = -1, margin: float = 0.0) -> int:
     """Return the index in `TIERS` of a probability.
 
     Upwards a threshold counts as soon as it is reached; a tier is left downwards only when the probability has fallen

@@ -1,0 +1,103 @@
+"""Which numbers a model sees: features by name, and products of features with the kind of the observation.
+
+The feature list holds everything that is measured; a model names the inputs that it uses, so that a family of features
+can be added to the list, and proved or dropped by evaluation, without touching what is packed and stored.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_app.core.features import FEATURE_INDEX, KIND
+
+INTERACTION = "*" + KIND
+"""Suffix of an input that is the feature on calendar observations and 0 after orders."""
+
+
+class ModelInputs:
+    """Maps features to a model's inputs. Raises ValueError for a name that is not in the feature list."""
+
+    def __init__(self, names: Sequence[str], index: dict[str, int] | None = None) -> None:
+        known = FEATURE_INDEX if index is None else index
+        self.names = tuple(names)
+        bases = [name.removesuffix(INTERACTION) for name in self.names]
+        unknown = [base for base in bases if base not in known]
+        if unknown:
+            raise ValueError(f"the model wants features that this version does not have: {', '.join(unknown)}")
+        self.bases = tuple(bases)
+        self._columns = np.array([known[base] for base in bases], dtype=np.intp)
+        self._kind = known[KIND]
+        self._crossed = np.array([name.endswith(INTERACTION) for name in self.names], dtype=np.bool_)
+
+    def of_block(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return the inputs (n, m) of a block of features (n, d); rows do not depend on each other."""
+        # Always in row order in memory: sums over a row must not depend on the layout that indexing happens to choose.
+        inputs: NDArray[np.float64] = features[:, self._columns].astype(np.float64, order="C")
+        kind = features[:, self._kind].astype(np.float64)
+        inputs[:, self._crossed] *= kind[:, np.newaxis]
+        return inputs
+
+    def of_row(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return the inputs of one row."""
+        inputs: NDArray[np.float64] = features[self._columns].astype(np.float64)
+        if not features[self._kind]:
+            inputs[self._crossed] = 0.0
+        return inputs
+
+
+ORDER_INPUTS = (
+    "c90",
+    "c30",
+    "lo_bgnbd",
+    "lo_gampois_dec",
+    "lo_lognorm",
+    "log_rec",
+    "log_rec_over_ewma",
+    "gap_trend",
+    "lg_sd",
+    "log_norders",
+    "log_dec_amt",
+    "log_mean_lines",
+)
+"""The twelve that carried the accuracy on real order streams."""
+
+OTHER_INPUTS = (
+    "cancels",
+    "return_share",
+    "discount_share",
+    "clicks_known",
+    "click_fresh",
+    "clicks_30",
+    "sessions_7",
+    "sessions_30",
+    "visit_trend",
+    "visit_since_order",
+    "views_30",
+    "cart_adds_30",
+    "full_carts_30",
+    "cart_open",
+    "searches_30",
+    "wishlist_30",
+    "promotions_30",
+    "app_share",
+    "reviews_known",
+    "sentiment",
+    "last_sentiment",
+    "rating",
+    "complaints_60",
+    "complaint_fresh",
+    "survey",
+)
+"""What only a shop with clicks and texts has: constant, hence without weight, where a shop sends orders alone."""
+
+DEFAULT_INPUTS = (
+    *ORDER_INPUTS,
+    *OTHER_INPUTS,
+    KIND,
+    *(name + INTERACTION for name in ORDER_INPUTS if name != "log_rec"),
+)
+"""Inputs of the default model. After an order log_rec is 0, so its product with the kind would be itself."""
+
+OFFSET = "lo_gampois_dec"
+"""The feature whose value is the prior logit: with all weights at 0 the model predicts it."""

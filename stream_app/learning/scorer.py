@@ -1,0 +1,186 @@
+"""Scoring: features to probability, reasons and an interval. No state, no clock; a new snapshot makes a new scorer.
+
+A row's result is the same bits in whatever block it stands: every operation is elementwise or a reduction over one row.
+That is why there is no matrix product here, whose order of summation may depend on the number of rows.
+"""
+
+from math import exp, sqrt
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_app.core.features import FEATURE_INDEX, FEATURE_NAMES, FEATURES, FEATURES_HASH, featurize
+from stream_app.core.outputs import Reason
+from stream_app.core.population import Population
+from stream_app.core.reasons import sentence
+from stream_app.learning.inputs import OFFSET, ModelInputs
+from stream_app.learning.snapshot import ModelSnapshot
+
+PRIOR_VERSION = "prior"
+
+_LOGIT_BOUND = 30.0
+_INTERVAL_DEVIATIONS = 1.6448536269514722
+"""A 90 % interval of a normal."""
+_THEMES = {feature.name: feature.theme for feature in FEATURES}
+_HIDDEN_THEMES = frozenset({"kind"})
+"""Belong to the moment, not to the customer."""
+
+
+class Scorer(Protocol):
+    """What the engine needs of a model."""
+
+    @property
+    def version(self) -> str:
+        """Version of the snapshot, or "prior"."""
+        ...
+
+    @property
+    def features_hash(self) -> str:
+        """The feature list of `featurize`."""
+        ...
+
+    @property
+    def horizon_days(self) -> int:
+        """H of the churn definition that it predicts."""
+        ...
+
+    @property
+    def cold_start(self) -> bool:
+        """True while nothing was learned: the score is the prior alone."""
+        ...
+
+    def featurize(self, raw: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Return the features of a block of raw rows, as they are packed and scored."""
+        ...
+
+    def score(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return P(churn) for a block of features."""
+        ...
+
+    def explain(self, features: NDArray[np.float32], language: str = "en", top: int = 3) -> tuple[Reason, ...]:
+        """Return up to `top` reasons for one row, largest contribution first."""
+        ...
+
+    def interval(self, features: NDArray[np.float32]) -> tuple[float, float] | None:
+        """Return a 90 % interval of the probability for one row, or None where the model has none."""
+        ...
+
+
+class PriorScorer:
+    """The score before any snapshot: the decayed Gamma-Poisson model with the given population."""
+
+    version = PRIOR_VERSION
+    features_hash = FEATURES_HASH
+    cold_start = True
+
+    def __init__(self, horizon_days: int = 30, population: Population | None = None) -> None:
+        self.horizon_days = horizon_days
+        self._population = population if population is not None else Population()
+        self._offset = FEATURE_INDEX[OFFSET]
+
+    def featurize(self, raw: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Return the features of a block of raw rows."""
+        return featurize(raw, self._population, self.horizon_days)
+
+    def score(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return the prior probability of churn."""
+        return sigmoid(features[:, self._offset].astype(np.float64))
+
+    def explain(self, features: NDArray[np.float32], language: str = "en", top: int = 3) -> tuple[Reason, ...]:
+        """Return the one reason that the prior knows: the rhythm of orders."""
+        if top < 1:
+            return ()
+        contribution = float(features[self._offset])
+        return (_reason(_THEMES[OFFSET], contribution, features, language),)
+
+    def interval(self, features: NDArray[np.float32]) -> tuple[float, float] | None:
+        """Return None: a prior does not know how wrong it is."""
+        del features
+        return None
+
+
+class SnapshotScorer:
+    """Scores with a model snapshot. The snapshot must have passed `decode_snapshot`."""
+
+    features_hash = FEATURES_HASH
+
+    def __init__(self, snapshot: ModelSnapshot) -> None:
+        self.snapshot = snapshot
+        self.version = snapshot.version
+        self.horizon_days = snapshot.horizon_days
+        self.cold_start = snapshot.trained_examples == 0
+        self._inputs = ModelInputs(snapshot.inputs)
+        self._mean = np.array(snapshot.mean)
+        self._inverse_scale = np.array(snapshot.inverse_scale)
+        self._weights = np.array(snapshot.weights)
+        self._offset = FEATURE_INDEX[snapshot.offset] if snapshot.offset else -1
+        width = len(snapshot.inputs) + 1
+        self._covariance = np.array(snapshot.covariance).reshape(width, width) if snapshot.covariance else None
+
+    def featurize(self, raw: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Return the features of a block of raw rows, with the snapshot's population."""
+        return featurize(raw, self.snapshot.population, self.horizon_days)
+
+    def score(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return P(churn) for a block of features."""
+        terms = self._standardised(features) * self._weights
+        logit = np.add.reduce(terms, axis=1) + self.snapshot.intercept
+        if self._offset >= 0:
+            logit += features[:, self._offset]
+        return sigmoid(logit)
+
+    def explain(self, features: NDArray[np.float32], language: str = "en", top: int = 3) -> tuple[Reason, ...]:
+        """Return up to `top` reasons for one row, largest contribution first.
+
+        Contributions are exact: summed over all themes they give the logit less its baseline (the intercept, the mean
+        offset and what belongs to the moment).
+        """
+        contributions = self.contributions(features)
+        ranked = sorted(contributions.items(), key=lambda item: (-abs(item[1]), item[0]))
+        shown = [item for item in ranked if item[0] not in _HIDDEN_THEMES and abs(item[1]) >= 0.005]  # noqa: PLR2004 - less than 0.1 % of probability
+        return tuple(_reason(theme, amount, features, language) for theme, amount in shown[:top])
+
+    def contributions(self, features: NDArray[np.float32]) -> dict[str, float]:
+        """Return each theme's exact share of one row's logit above the baseline."""
+        terms = (self._standardised(features[np.newaxis])[0] * self._weights).tolist()
+        result: dict[str, float] = {}
+        for base, term in zip(self._inputs.bases, terms, strict=True):
+            theme = _THEMES[base]
+            result[theme] = result.get(theme, 0.0) + term
+        if self._offset >= 0:
+            theme = _THEMES[self.snapshot.offset]
+            result[theme] = result.get(theme, 0.0) + float(features[self._offset]) - self.snapshot.offset_mean
+        return result
+
+    def interval(self, features: NDArray[np.float32]) -> tuple[float, float] | None:
+        """Return the 90 % interval of the probability under the posterior of the weights, for one row."""
+        if self._covariance is None or self.cold_start:
+            return None
+        row = np.concatenate(([1.0], self._standardised(features[np.newaxis])[0]))
+        variance = float(row @ self._covariance @ row) * self.snapshot.widening
+        logit = float(row[1:] @ self._weights) + self.snapshot.intercept
+        if self._offset >= 0:
+            logit += float(features[self._offset])
+        reach = _INTERVAL_DEVIATIONS * sqrt(max(variance, 0.0))
+        return _sigmoid(logit - reach), _sigmoid(logit + reach)
+
+    def _standardised(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        scaled = (self._inputs.of_block(features) - self._mean) * self._inverse_scale
+        clipped: NDArray[np.float64] = np.clip(scaled, -self.snapshot.clip, self.snapshot.clip)
+        return clipped
+
+
+def sigmoid(logit: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return 1 / (1 + e^-logit) with logits bounded at +-30, so that no probability is exactly 0 or 1."""
+    probability: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-np.clip(logit, -_LOGIT_BOUND, _LOGIT_BOUND)))
+    return probability
+
+
+def _sigmoid(logit: float) -> float:
+    return 1.0 / (1.0 + exp(-min(max(logit, -_LOGIT_BOUND), _LOGIT_BOUND)))
+
+
+def _reason(theme: str, contribution: float, features: NDArray[np.float32], language: str) -> Reason:
+    facts = dict(zip(FEATURE_NAMES, features.tolist(), strict=True))
+    return Reason(code=theme, text=sentence(theme, facts, language), contribution=round(contribution, 4))

@@ -1,0 +1,134 @@
+"""A model snapshot: everything that is needed to score, as numbers. Workers load it; nothing in it can be executed."""
+
+import hmac
+import math
+from hashlib import sha256
+
+import msgspec
+
+from stream_app.core.features import FEATURE_INDEX, FEATURE_LISTS, list_hash
+from stream_app.core.population import Population
+from stream_app.learning.inputs import INTERACTION
+
+FORMAT = 1
+
+
+class SnapshotRefusedError(ValueError):
+    """The bytes are no snapshot that this version can serve; the message says why and what to do."""
+
+
+class ModelSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """Weights of a logistic model over standardised inputs, with the population that its features were computed with.
+
+    logit = offset feature + intercept + sum of weight * clip((input - mean) * inverse_scale, +-clip)
+    """
+
+    format: int = FORMAT
+    version: str
+    """Name in full order of publication, e.g. "ekf-h30-00042"."""
+    model: str
+    horizon_days: int
+    features_hash: str
+    """The feature list that it was learned on."""
+    inputs: tuple[str, ...]
+    offset: str = ""
+    """Feature added to the logit as it is; empty: none."""
+    offset_mean: float = 0.0
+    clip: float = 5.0
+    mean: tuple[float, ...] = ()
+    inverse_scale: tuple[float, ...] = ()
+    """0 for an input that has not varied yet."""
+    weights: tuple[float, ...] = ()
+    intercept: float = 0.0
+    covariance: tuple[float, ...] = ()
+    """Posterior covariance of (intercept, weights), row by row; empty: the model has none."""
+    widening: float = 1.0
+    """Factor on the posterior variance for customers who are seen many times."""
+    population: Population = Population()
+    metrics: dict[str, float] = {}
+    trained_examples: int = 0
+    trained_through_ms: int = 0
+    """Latest T + H that was learned."""
+    published_ms: int = 0
+    """Event time of publication."""
+
+
+class _Envelope(msgspec.Struct):
+    snapshot: msgspec.Raw
+    signature: str = ""
+
+
+_decoder = msgspec.json.Decoder(ModelSnapshot)
+_envelopes = msgspec.json.Decoder(_Envelope)
+
+
+def encode_snapshot(snapshot: ModelSnapshot, key: bytes = b"") -> bytes:
+    """Return the snapshot as JSON, with an HMAC-SHA256 over its bytes when a key is given."""
+    body = msgspec.json.encode(snapshot)
+    signature = hmac.new(key, body, sha256).hexdigest() if key else ""
+    return msgspec.json.encode(_Envelope(snapshot=msgspec.Raw(body), signature=signature))
+
+
+def decode_snapshot(data: bytes, key: bytes = b"") -> ModelSnapshot:
+    """Return the snapshot in `data`, checked: signature, format, shapes, finite numbers, known feature names.
+
+    Raises SnapshotRefusedError; with a key, an unsigned snapshot is refused as well.
+    """
+    try:
+        envelope = _envelopes.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise SnapshotRefusedError(f"not a model snapshot: {error}") from error
+    body = bytes(envelope.snapshot)
+    if key:
+        expected = hmac.new(key, body, sha256).hexdigest()
+        if not hmac.compare_digest(expected, envelope.signature):
+            raise SnapshotRefusedError(
+                "the signature does not fit: give trainer and workers the same STREAM_APP_MODEL_KEY"
+            )
+    try:
+        snapshot = _decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise SnapshotRefusedError(f"not a model snapshot: {error}") from error
+    _check(snapshot)
+    return snapshot
+
+
+def _check(snapshot: ModelSnapshot) -> None:
+    if snapshot.format != FORMAT:
+        raise SnapshotRefusedError(
+            f"snapshot format {snapshot.format}, this version reads {FORMAT}: upgrade the workers"
+        )
+    width = len(snapshot.inputs)
+    lengths = {len(snapshot.mean), len(snapshot.inverse_scale), len(snapshot.weights)}
+    if lengths != {width}:
+        raise SnapshotRefusedError(f"{width} inputs, but arrays of {sorted(lengths)} numbers")
+    if len(snapshot.covariance) not in {0, (width + 1) ** 2}:
+        raise SnapshotRefusedError(
+            f"the covariance has {len(snapshot.covariance)} numbers, expected {(width + 1) ** 2}"
+        )
+    numbers = (
+        *snapshot.mean,
+        *snapshot.inverse_scale,
+        *snapshot.weights,
+        *snapshot.covariance,
+        *(snapshot.intercept, snapshot.offset_mean, snapshot.clip, snapshot.widening),
+    )
+    if not all(map(math.isfinite, numbers)):
+        raise SnapshotRefusedError("it holds numbers that are not finite")
+    if snapshot.clip <= 0 or snapshot.horizon_days <= 0:
+        raise SnapshotRefusedError("clip and horizon_days must be positive")
+    if snapshot.features_hash not in FEATURE_LISTS:
+        raise SnapshotRefusedError(
+            f"feature list {snapshot.features_hash} is unknown: upgrade the workers before the trainer"
+        )
+    wanted = {name.removesuffix(INTERACTION) for name in snapshot.inputs} | ({snapshot.offset} - {""})
+    missing = sorted(wanted - FEATURE_INDEX.keys())
+    if missing:
+        raise SnapshotRefusedError(f"it needs features that this version does not have: {', '.join(missing)}")
+
+
+def check_lists() -> None:
+    """Raise ValueError when a released feature list is not what its hash says."""
+    for known_hash, names in FEATURE_LISTS.items():
+        if list_hash(names) != known_hash:
+            raise ValueError(f"feature list {known_hash} has changed: names may not be edited, only a new list added")
