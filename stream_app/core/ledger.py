@@ -26,3 +26,16 @@ class Ledger(msgspec.Struct, array_like=True):
     suppressed_day: int = -1
     suppressed_reasons: tuple[str, ...] = ()
     """Reasons already told on that UTC day: a repeated "no" is emitted once per reason and day."""
+    drawn_at_ms: int = 0
+    """When the last draw was made; the next is made an epoch's length later at the earliest, so that rewards never
+    overlap."""
+    drawn_alternatives: dict[str, float] = {}
+    """The whole choice of the last draw, while it is still to be carried out."""
+    drawn_open: bool = False
+    """True while the drawn action passed every filter but could not be sent (budget, breaker, kill switch): it is
+    tried again."""
+    would_be: list[Contact] = []
+    """What the holdout, or a customer under a shadow action, would have been sent: caps see it, so that all arms keep
+    one pace."""
+    told: int = 0
+    """How many decisions were put out so far; part of the ids of suppressions."""

@@ -121,6 +121,7 @@ class SuppressedIntervention(_Output):
     catalogue_version: str
     model_version: str
     trigger: str
+    proposal: Intervention | None = Field(default=None, description="Reason approval: what is sent once a person approves.")
 
 
 class DeadLetter(_Output):

@@ -1,0 +1,163 @@
+"""The choice among allowed actions: an explicit probability vector, and one deterministic draw from it.
+
+What is believed of an action is a normal distribution of its uplift (the fall of the churn probability that it
+causes), linear in a small context. The probability of an action is the share of a fixed, seeded set of draws from
+these beliefs in which its expected gain is the best (Thompson sampling, with frequencies instead of one draw), above a
+floor that keeps every choice measurable. Before anything is learned the beliefs are those of the catalogue.
+"""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from statistics import NormalDist
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_app.core.hashing import unit_draw
+from stream_app.core.outputs import TIERS
+from stream_app.decisions.catalogue import Action, Catalogue
+from stream_app.decisions.types import NOTHING, DecisionPoint
+
+FLOOR_NOTHING: Final = 0.05
+FLOOR_ACTION: Final = 0.02
+EPOCH_DAYS: Final = 14
+"""Length of an epoch, equal to the attribution window: one draw per customer and epoch."""
+DRAWS: Final = 128
+"""Size of the fixed set of draws; frequencies are multiples of 1 / DRAWS."""
+CONTEXT: Final = (*(f"tier_{tier}" for tier in TIERS), "discount_share", "unhappiness", "ln_value")
+"""What beliefs are linear in."""
+
+
+class Belief(msgspec.Struct, frozen=True):
+    """Mean and standard deviation of the weights of an action's uplift, one for each column of `CONTEXT`."""
+
+    means: tuple[float, ...]
+    deviations: tuple[float, ...]
+
+
+class PolicySnapshot(msgspec.Struct, frozen=True):
+    """Published beliefs. An action that it does not know is believed what the catalogue says of it."""
+
+    version: str
+    context: tuple[str, ...]
+    beliefs: dict[str, Belief]
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """A probability for doing nothing and for every allowed action, and what each would gain."""
+
+    probabilities: dict[str, float]
+    expected_gains: dict[str, float]
+    """Shop currency, less cost; doing nothing gains 0."""
+
+
+def prior_snapshot(catalogue: Catalogue) -> PolicySnapshot:
+    """Return the beliefs with which a catalogue starts."""
+    beliefs = {action.name: prior_belief(action) for action in catalogue.actions}
+    digest = hashlib.blake2b(msgspec.json.encode(beliefs, order="deterministic"), digest_size=4).hexdigest()
+    return PolicySnapshot(version=f"prior-{digest}", context=CONTEXT, beliefs=beliefs)
+
+
+def prior_belief(action: Action) -> Belief:
+    """Return what the catalogue says of an action: an uplift per tier, the same for all other contexts."""
+    by_tier = action.uplift.by_tier
+    others = len(CONTEXT) - len(TIERS)
+    return Belief(
+        means=(*(by_tier.get(tier, 0.0) for tier in TIERS), *(0.0,) * others),
+        deviations=(*(action.uplift.uncertainty,) * len(TIERS), *(0.0,) * others),
+    )
+
+
+def context_of(point: DecisionPoint) -> tuple[float, ...]:
+    """Return the context columns of a decision point."""
+    facts = point.facts
+    tiers = (0.0,) * point.tier + (1.0,) + (0.0,) * (len(TIERS) - 1 - point.tier)
+    return (*tiers, facts.discount_share, max(0.0, -facts.sentiment), math.log1p(facts.value_at_stake(point.now_ms)))
+
+
+def uplift_of(action: Action, context: tuple[float, ...], snapshot: PolicySnapshot) -> tuple[float, float]:
+    """Return mean and standard deviation of what an action is believed to take off the churn probability."""
+    belief = snapshot.beliefs.get(action.name) or prior_belief(action)
+    mean = sum(weight * x for weight, x in zip(belief.means, context, strict=True))
+    deviation = math.sqrt(sum((s * x) ** 2 for s, x in zip(belief.deviations, context, strict=True)))
+    return mean, deviation
+
+
+def expected_gain(action: Action, point: DecisionPoint, catalogue: Catalogue, snapshot: PolicySnapshot) -> float:
+    """Return what acting is expected to gain over doing nothing, in shop currency, less its cost."""
+    mean, _ = uplift_of(action, context_of(point), snapshot)
+    stake = point.facts.value_at_stake(point.now_ms) * catalogue.margin
+    return mean * stake - expected_cost(action, point)
+
+
+def choose(actions: Sequence[Action], point: DecisionPoint, catalogue: Catalogue, snapshot: PolicySnapshot) -> Choice:
+    """Return the probability vector over doing nothing and the allowed actions; it sums to 1 and keeps the floors.
+
+    The order of `actions` does not matter: the vector is in order of names, doing nothing first.
+
+    Raises
+    ------
+    ValueError
+        The snapshot was learned on another context, or there are more actions than the floors leave room for.
+    """
+    if snapshot.context != CONTEXT:
+        raise ValueError(
+            f"policy {snapshot.version} was learned on the context {snapshot.context}, this build uses {CONTEXT}"
+        )
+    free = 1.0 - FLOOR_NOTHING - FLOOR_ACTION * len(actions)
+    if free < 0:
+        raise ValueError(f"{len(actions)} allowed actions are more than the floors leave room for")
+    ordered = sorted(actions, key=lambda action: action.name)
+    context = context_of(point)
+    stake = point.facts.value_at_stake(point.now_ms) * catalogue.margin
+    gains = np.zeros((len(ordered) + 1, DRAWS))
+    expected = {NOTHING: 0.0}
+    for row, action in enumerate(ordered, start=1):
+        mean, deviation = uplift_of(action, context, snapshot)
+        cost = expected_cost(action, point)
+        gains[row] = (mean + deviation * _normal_draws(action.name)) * stake - cost
+        expected[action.name] = mean * stake - cost
+    wins = np.bincount(gains.argmax(axis=0), minlength=len(ordered) + 1)
+    probabilities = {NOTHING: FLOOR_NOTHING + free * float(wins[0]) / DRAWS}
+    for row, action in enumerate(ordered, start=1):
+        probabilities[action.name] = FLOOR_ACTION + free * float(wins[row]) / DRAWS
+    return Choice(probabilities=probabilities, expected_gains=expected)
+
+
+def draw(choice: Choice, customer_id: str, epoch: int, salt: str) -> str:
+    """Return what is drawn for a customer in an epoch; the same for the same choice, customer, epoch and salt."""
+    remaining = unit_draw("draw", salt, customer_id, epoch)
+    name = NOTHING
+    for name, probability in choice.probabilities.items():  # noqa: B007 - rounding may leave a rest: it falls to the last name
+        remaining -= probability
+        if remaining < 0:
+            break
+    return name
+
+
+def incentive_of(action: Action, point: DecisionPoint) -> float:
+    """Return what is given away if the customer takes it, in shop currency."""
+    return action.incentive + action.incentive_share * point.facts.mean_amount
+
+
+def expected_cost(action: Action, point: DecisionPoint) -> float:
+    """Return the cost of a contact and of what customers take of its incentive, on average."""
+    return action.cost + action.take_rate * incentive_of(action, point)
+
+
+def committed_cost(action: Action, point: DecisionPoint) -> float:
+    """Return the cost of a contact whose incentive is taken on a usual order: what the budget sets aside."""
+    return action.cost + incentive_of(action, point)
+
+
+@lru_cache(maxsize=256)
+def _normal_draws(action: str) -> NDArray[np.float64]:
+    # Seeded by the action's name, so that actions may come and go without changing the draws of the others.
+    normal = NormalDist()
+    return np.array(
+        [normal.inv_cdf(min(max(unit_draw("thompson", action, k), 1e-12), 1 - 1e-12)) for k in range(DRAWS)]
+    )

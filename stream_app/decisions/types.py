@@ -1,0 +1,88 @@
+"""What goes into a decision and what comes out of it."""
+
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+import msgspec
+
+from stream_app.core.facts import Facts
+from stream_app.core.ledger import Ledger
+from stream_app.core.outputs import Intervention, Reason, SuppressedIntervention
+from stream_app.core.partition import PartitionState
+
+NOTHING = "nothing"
+"""Name of the choice not to act; no action may be called so."""
+
+Mode = Literal["off", "shadow", "approve", "live"]
+
+
+class DecisionPoint(msgspec.Struct, frozen=True):
+    """One customer at one moment that calls for a decision.
+
+    `at_ms` is the event time of what led here, `frontier_ms` the event time that the partition had reached. Decisions
+    take the later of the two for now. `tier` and `previous_tier` are indexes into `core.outputs.TIERS`; -1 is no tier
+    yet.
+    """
+
+    customer_id: str
+    at_ms: int
+    frontier_ms: int
+    trigger: str
+    """order, review, feedback, tier_change or timer."""
+    facts: Facts
+    probability: float
+    tier: int
+    previous_tier: int
+    reasons: Callable[[str], tuple[Reason, ...]]
+    """Why the score is what it is, in the language asked for; called only where a decision is put out as an
+    intervention."""
+    model_version: str
+    interval: tuple[float, float] | None = None
+    picks: Callable[[int], tuple[str, ...]] | None = None
+    """The n best product picks; absent: products that the customer looked at or bought lately."""
+
+    @property
+    def now_ms(self) -> int:
+        """Event time at which a message would leave."""
+        return max(self.at_ms, self.frontier_ms)
+
+
+class Act(msgspec.Struct, frozen=True):
+    """Send `intervention`; caps, cooldowns and budget are already reserved."""
+
+    intervention: Intervention
+    stay_probability: float = 1.0
+    """Probability with which this very draw would have left the customer uncontacted; 1 where the draw was made
+    earlier."""
+
+
+class Suppress(msgspec.Struct, frozen=True):
+    """Tell why there is no contact."""
+
+    suppressed: SuppressedIntervention
+    stay_probability: float = 1.0
+    """As in `Act`: the factor for observations that wait for their label."""
+    retry_at_ms: int = 0
+    """When the obstacle ends, where it ends by itself (quiet hours); 0: unknown."""
+
+
+class Quiet(msgspec.Struct, frozen=True):
+    """Nothing to tell: no action fits this customer, or this "no" was told today. `reason` is for counts."""
+
+    reason: str
+    retry_at_ms: int = 0
+
+
+Decision = Act | Suppress | Quiet
+
+
+class Decider(Protocol):
+    """Who decides. Deterministic: equal arguments give equal decisions and equal changes of ledger and memory."""
+
+    def decide(self, point: DecisionPoint, ledger: Ledger, memory: PartitionState) -> Decision:
+        """Decide at one point; reservations are written to `ledger` and `memory` in place."""
+        ...
+
+    def arm_of(self, customer_id: str) -> int:
+        """Return the arm of a customer as observations carry it: 1 treatment, 2 holdout."""
+        ...
