@@ -176,7 +176,7 @@ class EmbeddedBroker(_BrokerProcess):
 
 
 class ApacheKafka(_BrokerProcess):
-    """Apache Kafka as one KRaft node from a directory of jars (see `resolve_kafka_jars`); it creates no topics by itself.
+    """Apache Kafka as one KRaft node from a directory of jars (`resolve_kafka_jars`); it creates no topics by itself.
 
     Parameters
     ----------
