@@ -72,6 +72,12 @@ class Settings(BaseSettings):
     )
     replication_factor: Annotated[int, Field(ge=1, le=9)] = Field(default=1, description="Copies of each partition.")
     input_retention_ms: int = Field(default=-1, description="retention.ms of the inputs; -1 keeps history for ever.")
+    output_retention_ms: Annotated[int, Field(ge=-1)] = Field(
+        default=2_592_000_000, description="retention.ms of interventions, warnings, suppressed and dead letters."
+    )
+    training_retention_ms: Annotated[int, Field(ge=-1)] = Field(
+        default=31_536_000_000, description="retention.ms of what the trainer can learn from anew."
+    )
 
     # --- identity and places
     app_id: str = Field(default="stream-app", description="Consumer group and prefix of changelog and trainer group.")
@@ -93,7 +99,7 @@ class Settings(BaseSettings):
     )
     tick_seconds: Annotated[int, Field(ge=1)] = Field(default=60, description="Wall clock: idle seconds between ticks.")
     future_tolerance_seconds: Annotated[int, Field(ge=0)] = Field(
-        default=86_400, description="An event further ahead of its record timestamp than this is bad input."
+        default=3600, description="An event further ahead of its record timestamp than this is bad input."
     )
     max_event_time_jump_days: Annotated[int, Field(ge=1)] = Field(
         default=400, description="Event clock: an event further ahead of its partition than this is bad input."
@@ -111,6 +117,12 @@ class Settings(BaseSettings):
         default=180, description="Looks end so long after the last order."
     )
     default_currency: CurrencyCode = Field(default="EUR", description="Currency of orders that name none.")
+    exchange_rates: dict[CurrencyCode, float] = Field(
+        default={}, description='Value of one unit of a foreign currency in the default one, e.g. {"USD": 0.92}.'
+    )
+    look_days: Annotated[int, Field(ge=1, le=90)] = Field(
+        default=7, description="Days between scores of a silent customer; observation_days must be a multiple."
+    )
     tier_medium: Share = Field(default=0.35, description="Probability from which the tier is medium.")
     tier_high: Share = Field(default=0.6, description="Probability from which the tier is high.")
     tier_critical: Share = Field(default=0.8, description="Probability from which the tier is critical.")
@@ -123,6 +135,14 @@ class Settings(BaseSettings):
     salt: SecretStr = Field(default=SecretStr("stream-app"), description="Salt of arms and draws; keep it for good.")
     interventions_enabled: bool = Field(
         default=True, description="The kill switch: false records decisions, sends none."
+    )
+
+    actions_mode: Literal["as_written", "shadow", "approve", "live"] = Field(
+        default="as_written", description="Mode of all actions that are not off; as_written: what the catalogue says."
+    )
+    unknown_consent: Literal["as_written", "deny", "allow"] = Field(
+        default="as_written",
+        description="What counts where nobody stated a consent; as_written: as the catalogue says.",
     )
 
     # --- the worker
@@ -176,6 +196,8 @@ class Settings(BaseSettings):
             if name in names:
                 raise ValueError(f"{variable} and {names[name]} both name the topic {name!r}: give each its own")
             names[name] = variable
+        if self.observation_days % self.look_days:
+            raise ValueError("STREAM_APP_OBSERVATION_DAYS must be a multiple of STREAM_APP_LOOK_DAYS")
         if not self.tier_medium < self.tier_high < self.tier_critical:
             raise ValueError(
                 "STREAM_APP_TIER_MEDIUM, STREAM_APP_TIER_HIGH and STREAM_APP_TIER_CRITICAL must rise: "
