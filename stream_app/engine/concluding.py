@@ -4,10 +4,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_app.core.effects import Effects, Output
-from stream_app.core.packing import pack
 from stream_app.core.hashing import stable_id
 from stream_app.core.ledger import Ledger
 from stream_app.core.outputs import ChurnScore, ChurnWarning, Reason
+from stream_app.core.packing import pack
 from stream_app.core.state import Observation, ScoreState
 from stream_app.core.tiers import tier_index, tier_name
 from stream_app.core.times import DAY_MS, from_ms

@@ -106,6 +106,7 @@ class Engine:
                 effects.counts["ticks"] += 1
             else:
                 self._apply(shard, entry, block, effects)
+                self._fire_due(shard, shard.memory.frontier_ms, block, effects)
         self._concluder.settle(shard, block, effects)
         return effects
 
@@ -125,16 +126,21 @@ class Engine:
     def _move_time(self, shard: Shard, to_ms: int, block: Block, effects: Effects) -> None:
         """Fire everything that is due by then, in order, and move the frontier."""
         memory = shard.memory
-        to_ms = max(memory.frontier_ms, to_ms)
-        hint_ms = shard.timers.earliest_hint_ms()
-        if hint_ms is not None and hint_ms <= to_ms:
-            while (due := shard.timers.pop(to_ms)) is not None:
-                self._settle_daily(shard, due[0], block, effects)
-                self._fire(shard, due[1], due[0], block, effects)
+        if to_ms <= memory.frontier_ms:
+            return
+        self._fire_due(shard, to_ms, block, effects)
         self._settle_daily(shard, to_ms, block, effects)
-        if to_ms > memory.frontier_ms:
-            self._close_days(shard, to_ms, effects)
-            memory.frontier_ms = to_ms
+        self._close_days(shard, to_ms, effects)
+        memory.frontier_ms = to_ms
+
+    def _fire_due(self, shard: Shard, through_ms: int, block: Block, effects: Effects) -> None:
+        hint_ms = shard.timers.earliest_hint_ms()
+        if hint_ms is None or hint_ms > through_ms:
+            return
+        while (due := shard.timers.pop(through_ms)) is not None:
+            due_ms, customer_id = due
+            self._settle_daily(shard, due_ms, block, effects)
+            self._fire(shard, customer_id, due_ms, block, effects)
 
     def _settle_daily(self, shard: Shard, at_ms: int, block: Block, effects: Effects) -> None:
         """Bound how long a conclusion may wait, so that nothing it sets in motion can be overtaken."""
@@ -149,8 +155,8 @@ class Engine:
         if event is None:
             return
         effects.counts["applied"] += 1
-        if at_ms < shard.memory.frontier_ms - self.policy.allowed_lateness_ms:
-            effects.counts["late"] += 1
+        is_late = at_ms < shard.memory.frontier_ms - self.policy.allowed_lateness_ms
+        effects.counts["late"] += is_late
         mark, completed_before = mark_orders(state.orders), state.orders.completed if state.orders is not None else 0
         trigger = self._applier.apply(state, event, at_ms)
         ordered = state.orders is not None and state.orders.completed > completed_before
@@ -162,7 +168,8 @@ class Engine:
             observation = None
             if ordered:
                 self._start_looks(state, customer_id, max(at_ms, shard.memory.frontier_ms))
-                observation = self._observe(state, customer_id, at_ms, AFTER_ORDER, effects)
+                if not is_late:
+                    observation = self._observe(state, customer_id, at_ms, AFTER_ORDER, effects)
             self._ask(shard, customer_id, state, at_ms, trigger, observation, record.traceparent, block, effects)
         self._reschedule(shard, customer_id, state, before_ms)
         shard.store.put(customer_id, state)
@@ -224,6 +231,9 @@ class Engine:
         self, state: CustomerState, customer_id: str, at_ms: int, kind: int, effects: Effects
     ) -> Observation | None:
         observation = take_observation(state.pending, customer_id, at_ms, kind, thin=self.policy.thin)
+        if observation is not None and state.orders is not None and state.orders.last_ms > at_ms:
+            # An order of this instant came after a newer one, within the allowed lateness: its answer is known already.
+            observation.retained = True
         effects.counts["observations" if observation is not None else "thinned"] += 1
         return observation
 

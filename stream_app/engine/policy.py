@@ -24,6 +24,7 @@ class EnginePolicy(msgspec.Struct, frozen=True):
     eligible_days: int = 180
     calendar_common: bool = False
     calendar_origin_ms: int = 0
+    default_currency: str = "EUR"
     exchange_rates: dict[str, float] = {}
     """Value of one unit of a foreign currency in the shop's; a currency without a rate counts one to one."""
     tier_thresholds: tuple[float, float, float] = (0.35, 0.6, 0.8)

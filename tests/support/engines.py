@@ -1,6 +1,7 @@
 """Engines as the product builds them, and runs over logs that keep everything that came out."""
 
 from collections import defaultdict
+from itertools import pairwise
 
 import msgspec
 
@@ -9,19 +10,22 @@ from stream_app.core.partition import PartitionState
 from stream_app.core.records import Record
 from stream_app.core.state import CustomerState
 from stream_app.decisions.catalogue import load_shipped_catalogue
-from stream_app.decisions.decider import RuleDecider
+from stream_app.decisions.decider import CatalogueDecider
 from stream_app.engine.engine import Engine
 from stream_app.engine.policy import EnginePolicy
 from stream_app.engine.shard import DictStore, Shard
 from stream_app.learning.scorer import PriorScorer
-from stream_app.sentiment.vader import VaderSentiment
+from stream_app.sentiment.lexical import LexicalSentiment
 
-_SENTIMENT = VaderSentiment()
+_SENTIMENT = LexicalSentiment()
+_CATALOGUE = load_shipped_catalogue()
 
 
 def build_engine(policy: EnginePolicy | None = None) -> Engine:
     policy = policy if policy is not None else EnginePolicy(allowed_lateness_ms=0)
-    decider = RuleDecider(load_shipped_catalogue(mode_override="live"), salt="test")
+    decider = CatalogueDecider(
+        _CATALOGUE, salt="test", holdout_share=0.2, mode_override="live", unknown_consent_override="allow"
+    )
     return Engine(policy, decider, _SENTIMENT, PriorScorer(policy.horizon_days))
 
 
@@ -58,11 +62,11 @@ def run(
     end_ms: int | None = None,
     reopen_after: int | None = None,
 ) -> Run:
-    """Process a log in chunks that end at the given indexes; optionally recover from encoded state after one of them."""
+    """Process a log in chunks that end at the given indexes; optionally recover from encoded state after one."""
     engine = engine if engine is not None else build_engine()
     result = Run(engine.open_shard(0, DictStore(), PartitionState(population={})))
     bounds = sorted({0, len(log), *(cut for cut in cuts if cut < len(log))})
-    for start, stop in zip(bounds, bounds[1:], strict=False):
+    for start, stop in pairwise(bounds):
         if reopen_after == start and start:
             result.shard = _recovered(engine, result.shard)
         effects = engine.process(result.shard, log[start:stop])

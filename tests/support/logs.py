@@ -21,7 +21,9 @@ from stream_app.core.topics import RANK, Topic
 START_MS = to_ms(datetime(2026, 1, 5, tzinfo=UTC))
 
 
-def order(customer: str, at_ms: int, event_id: str = "", *, amount: float = 20.0, status: str = "completed") -> OrderEvent:
+def order(
+    customer: str, at_ms: int, event_id: str = "", *, amount: float = 20.0, status: str = "completed"
+) -> OrderEvent:
     identity = event_id or f"o-{customer}-{at_ms}"
     item = OrderItem(product_id="p1", quantity=1, unit_price=amount)
     return OrderEvent.model_validate(
@@ -95,19 +97,27 @@ def topic_of(event: CustomerRecord) -> Topic:
 
 
 def log_of(events: list[CustomerRecord], partition: int = 0) -> list[Record]:
-    """Give every event its offset in its topic, and merge topics by event time, topic rank and offset."""
-    offsets: dict[Topic, int] = {}
-    records = []
+    """Give every event its offset in its topic, in the order given, and merge the topics by their heads."""
+    queues: dict[Topic, list[Record]] = {topic: [] for topic in RANK}
     for event in events:
         topic = topic_of(event)
-        offset = offsets.get(topic, 0)
-        offsets[topic] = offset + 1
-        position = Position(topic, partition, offset)
-        records.append(Record(position, event.customer_id, to_ms(event.timestamp), event, to_ms(event.timestamp)))
-    return sorted(records, key=lambda r: (r.at_ms, RANK[r.position.topic], r.position.offset))
+        at_ms = to_ms(event.timestamp)
+        position = Position(topic, partition, len(queues[topic]))
+        queues[topic].append(Record(position, event.customer_id, at_ms, event, at_ms))
+    heads = dict.fromkeys(RANK, 0)
+    merged = []
+    for _ in events:
+        topic = min(
+            (topic for topic in RANK if heads[topic] < len(queues[topic])),
+            key=lambda topic: (queues[topic][heads[topic]].at_ms, RANK[topic]),
+        )
+        merged.append(queues[topic][heads[topic]])
+        heads[topic] += 1
+    return merged
 
 
 _CUSTOMERS = st.sampled_from(["ada", "bob", "cyd"])
+_KINDS = ("order", "order", "click", "click", "cart", "review", "profile", "feedback", "cancel")
 _MINUTES = st.integers(min_value=0, max_value=120 * DAY_MS // MINUTE_MS)
 
 
@@ -116,7 +126,9 @@ def one_event(draw: st.DrawFn) -> CustomerRecord:
     """An event of any topic of one of three customers within 120 days."""
     customer = draw(_CUSTOMERS)
     at_ms = START_MS + draw(_MINUTES) * MINUTE_MS
-    match draw(st.sampled_from(["order", "order", "click", "click", "cart", "review", "profile", "feedback", "cancel"])):
+    match draw(
+        st.sampled_from(["order", "order", "click", "click", "cart", "review", "profile", "feedback", "cancel"])
+    ):
         case "order":
             return order(customer, at_ms, amount=draw(st.floats(0, 500)))
         case "cancel":
@@ -134,5 +146,14 @@ def one_event(draw: st.DrawFn) -> CustomerRecord:
 
 
 def event_logs(max_size: int = 60) -> st.SearchStrategy[list[Record]]:
-    """Logs of one partition, in merged order."""
+    """Logs of one partition whose topics are each in event-time order."""
+    return st.lists(one_event(), max_size=max_size).map(lambda events: log_of(sorted(events, key=_time)))
+
+
+def unordered_logs(max_size: int = 60) -> st.SearchStrategy[list[Record]]:
+    """Logs of one partition whose topics jump back and forth in event time."""
     return st.lists(one_event(), max_size=max_size).map(log_of)
+
+
+def _time(event: CustomerRecord) -> datetime:
+    return event.timestamp
