@@ -163,7 +163,7 @@ class SnapshotScorer:
         if self._offset >= 0:
             logit += float(features[self._offset])
         reach = _INTERVAL_DEVIATIONS * sqrt(max(variance, 0.0))
-        return _sigmoid(logit - reach), _sigmoid(logit + reach)
+        return bounded_sigmoid(logit - reach), bounded_sigmoid(logit + reach)
 
     def _standardised(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         scaled = (self._inputs.of_block(features) - self._mean) * self._inverse_scale
@@ -177,7 +177,8 @@ def sigmoid(logit: NDArray[np.float64]) -> NDArray[np.float64]:
     return probability
 
 
-def _sigmoid(logit: float) -> float:
+def bounded_sigmoid(logit: float) -> float:
+    """Return `sigmoid` of one number."""
     return 1.0 / (1.0 + exp(-min(max(logit, -_LOGIT_BOUND), _LOGIT_BOUND)))
 
 
