@@ -1,0 +1,161 @@
+"""What the compacted topic `model-snapshots` says: which versions there are, which one is served, which one is pinned.
+
+Keys are `<model>/<version>` for a snapshot, `served/<horizon>` for the trainer's pointer to its newest, and
+`pinned/<horizon>` for a person's choice, which stands above the trainer's until it is taken back (a tombstone). A
+pointer is written after the snapshot that it names: who reads in order never meets one that dangles.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Final, Literal, NamedTuple
+
+import msgspec
+
+from stream_app.learning.snapshot import ModelSnapshot, SnapshotRefusedError, decode_snapshot, encode_snapshot
+
+DIGEST_HEADER: Final = "sha256"
+PRIOR: Final = "prior"
+"""What `STREAM_APP_PINNED_MODEL` and a pin say to serve no learned model."""
+
+PointerKind = Literal["served", "pinned"]
+ChosenBy = Literal["setting", "pin", "trainer", "nobody"]
+RefusalCode = Literal["missing", "damaged", "invalid", "horizon"]
+
+
+class ModelRecord(NamedTuple):
+    """One record for the topic; `value` None is a tombstone."""
+
+    key: bytes
+    value: bytes | None
+    headers: list[tuple[str, bytes]]
+
+
+class Choice(NamedTuple):
+    """Which version is to be served, and who says so. `version` is empty before the first snapshot."""
+
+    version: str
+    by: ChosenBy
+
+
+class Stored(NamedTuple):
+    """One snapshot as it stands in the topic, not yet decoded."""
+
+    model: str
+    version: str
+    value: bytes
+    digest: str
+    """SHA-256 that the publisher noted; empty if it noted none."""
+    stored_at_ms: int
+    """Timestamp of the record: wall time of publication."""
+
+
+class ModelRefusedError(Exception):
+    """A snapshot that is not served; `code` for the metric, the message for the log."""
+
+    def __init__(self, code: RefusalCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class ModelRegistry:
+    """The fold of the topic. Feed it every record in the order of the log."""
+
+    def __init__(self) -> None:
+        self.snapshots: dict[str, Stored] = {}
+        """By version, oldest first."""
+        self._pointers: dict[tuple[str, int], str] = {}
+
+    def apply(
+        self, key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes]], timestamp_ms: int
+    ) -> None:
+        """Take in one record. What is neither snapshot nor pointer is passed over."""
+        kind, slash, name = (key or b"").decode("utf-8", "replace").partition("/")
+        if not slash:
+            return
+        if kind in {"served", "pinned"}:
+            self._apply_pointer(kind, name, value)
+        elif value is None:
+            self.snapshots.pop(name, None)
+        else:
+            digest = dict(headers).get(DIGEST_HEADER, b"").decode("ascii", "replace")
+            self.snapshots.pop(name, None)
+            self.snapshots[name] = Stored(kind, name, value, digest, timestamp_ms)
+
+    def pointer(self, kind: PointerKind, horizon_days: int) -> str:
+        """Return the version that a pointer names; empty if there is none."""
+        return self._pointers.get((kind, horizon_days), "")
+
+    def choice(self, horizon_days: int, pinned_by_setting: str) -> Choice:
+        """Return what is to be served: the setting's choice, else a person's pin, else the trainer's newest."""
+        if pinned_by_setting:
+            return Choice(pinned_by_setting, "setting")
+        if pinned := self.pointer("pinned", horizon_days):
+            return Choice(pinned, "pin")
+        if served := self.pointer("served", horizon_days):
+            return Choice(served, "trainer")
+        return Choice("", "nobody")
+
+    def load(self, version: str, key: bytes, horizon_days: int | None) -> ModelSnapshot:
+        """Decode and check one snapshot.
+
+        Parameters
+        ----------
+        version
+            Which.
+        key
+            HMAC key; empty if snapshots are not signed.
+        horizon_days
+            The horizon that it must have; None to take any.
+
+        Raises
+        ------
+        ModelRefusedError
+            If it is not there, damaged, not ours, or for another horizon.
+        """
+        stored = self.snapshots.get(version)
+        if stored is None:
+            known = ", ".join(list(self.snapshots)[-5:]) or "none"
+            raise ModelRefusedError("missing", f"no snapshot {version!r} is on the topic (newest: {known})")
+        if stored.digest and stored.digest != hashlib.sha256(stored.value).hexdigest():
+            raise ModelRefusedError("damaged", f"snapshot {version}: its bytes do not fit the SHA-256 beside them")
+        try:
+            snapshot = decode_snapshot(stored.value, key)
+        except SnapshotRefusedError as error:
+            raise ModelRefusedError("invalid", f"snapshot {version}: {error}") from error
+        if horizon_days is not None and snapshot.horizon_days != horizon_days:
+            raise ModelRefusedError(
+                "horizon",
+                f"snapshot {version} predicts {snapshot.horizon_days} days, STREAM_APP_HORIZON_DAYS is {horizon_days}",
+            )
+        return snapshot
+
+    def _apply_pointer(self, kind: str, horizon: str, value: bytes | None) -> None:
+        if not horizon.isascii() or not horizon.isdigit():
+            return
+        if value is None:
+            self._pointers.pop((kind, int(horizon)), None)
+            return
+        try:
+            named = msgspec.json.decode(value, type=dict[str, str])
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return
+        self._pointers[kind, int(horizon)] = named.get("version", "")
+
+
+def snapshot_record(snapshot: ModelSnapshot, key: bytes) -> ModelRecord:
+    """Return the record of a snapshot, signed if there is a key."""
+    value = encode_snapshot(snapshot, key)
+    digest = hashlib.sha256(value).hexdigest().encode("ascii")
+    return ModelRecord(f"{snapshot.model}/{snapshot.version}".encode(), value, [(DIGEST_HEADER, digest)])
+
+
+def tombstone(model: str, version: str) -> ModelRecord:
+    """Return the record that takes a snapshot off the topic."""
+    return ModelRecord(f"{model}/{version}".encode(), None, [])
+
+
+def pointer_record(kind: PointerKind, horizon_days: int, version: str) -> ModelRecord:
+    """Return the record that points to a version, or takes the pointer back when `version` is empty."""
+    value = json.dumps({"version": version}).encode() if version else None
+    return ModelRecord(f"{kind}/{horizon_days}".encode(), value, [])
