@@ -42,6 +42,8 @@ class CommandError(Exception):
 _ENVIRONMENT = {
     "stream_app.adapters.broker.BrokerError": "",
     "stream_app.adapters.topics_admin.TopicsError": "",
+    "stream_app.adapters.event_files.EventFileError": "",
+    "stream_app.adapters.feeding.FeedError": "",
     "kafka.errors.KafkaError": "the broker refused or could not be reached (see STREAM_APP_BOOTSTRAP): ",
     "aiokafka.errors.KafkaError": "the broker refused or could not be reached (see STREAM_APP_BOOTSTRAP): ",
 }
