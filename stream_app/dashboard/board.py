@@ -17,10 +17,17 @@ from stream_app.wire.encode import decode_dead_letter, decode_example
 from stream_app.wire.headers import Headers
 
 LATEST = 40
+LATEST_OF_REASON = 6
 REMEMBERED_IDS = 10_000
 DAYS_SHOWN = 60
 REASONS_SHOWN = 3
+PICKS_SHOWN = 3
 EXCERPT = 120
+
+REPETITIONS = frozenset({"epoch"})
+"""Reasons that only repeat an earlier decision: they would drown a customer's story."""
+
+PRODUCT_NAMES = 50_000
 
 Body = Mapping[str, Any]
 
@@ -37,7 +44,7 @@ class Board:
         self.quality = QualityCurve()
         self.stories = StoryBook()
         self.interventions: deque[dict[str, object]] = deque(maxlen=LATEST)
-        self.suppressed: deque[dict[str, object]] = deque(maxlen=LATEST)
+        self.suppressed: dict[str, deque[dict[str, object]]] = {}
         self.by_action: Counter[str] = Counter()
         self.by_reason: Counter[str] = Counter()
         self.by_day: OrderedDict[int, int] = OrderedDict()
@@ -49,6 +56,8 @@ class Board:
         self.cold_start = True
         self.newest_ms = 0
         self.unreadable = 0
+        self.horizon_days: int | None = None
+        self._product_names: OrderedDict[str, str] = OrderedDict()
         self._ids: OrderedDict[str, None] = OrderedDict()
 
     def apply(self, topic: Topic, key: bytes | None, value: bytes | None, headers: Headers, record_ms: int) -> None:
@@ -84,6 +93,8 @@ class Board:
             if topic in {Topic.SCORES, Topic.CUSTOMERS}:
                 self.census.remove(key)
                 self.stories.remove(key)
+        elif topic is Topic.PRODUCTS:
+            self._name_product(key, orjson.loads(value))
         else:
             body = orjson.loads(value)
             self._fold_event(topic, body.get("data", body) if "specversion" in body else body, record_ms)
@@ -95,6 +106,7 @@ class Board:
             case Topic.SCORES:
                 self.newest_ms = max(self.newest_ms, at_ms)
                 self.census.put(customer, body["tier"])
+                self.horizon_days = body["horizon_days"]
                 self.model_version, self.cold_start = body["model_version"], body["cold_start"]
                 self.stories.open(customer).score(at_ms, body["probability"], body["tier"])
             case Topic.WARNINGS:
@@ -128,7 +140,7 @@ class Board:
                 "expected_value": body.get("expected_value"),
                 "trigger": body["trigger"],
                 "reasons": _reasons(body),
-                "products": list(body["content"]["products"])[:REASONS_SHOWN],
+                "products": [self._product_names.get(one, one) for one in body["content"]["products"][:PICKS_SHOWN]],
             }
         )
         text = f"{_words(body['action'])} by {_words(body['channel'])}"
@@ -138,7 +150,8 @@ class Board:
         if not self._first_time(body["suppression_id"]):
             return
         self.by_reason[body["reason"]] += 1
-        self.suppressed.append(
+        # a few of each reason: the commonest must not hide the others
+        self.suppressed.setdefault(body["reason"], deque(maxlen=LATEST_OF_REASON)).append(
             {
                 "at": at_ms,
                 "customer": customer,
@@ -150,7 +163,7 @@ class Board:
             }
         )
         story = self.stories.find(customer)
-        if story is not None:
+        if story is not None and body["reason"] not in REPETITIONS:
             story.tell(at_ms, "suppressed", f"Not contacted: {_words(body['reason'])}", body["detail"])
 
     def _input(self, topic: Topic, customer: str, at_ms: int, body: Body) -> None:
@@ -168,6 +181,11 @@ class Board:
         elif topic is Topic.FEEDBACK:
             story.tell(at_ms, "feedback", f"Message {body['kind']}", _words(str(body.get("channel") or "")))
 
+    def _name_product(self, key: str, body: Body) -> None:
+        self._product_names[key] = str(body.get("name") or key)
+        if len(self._product_names) > PRODUCT_NAMES:
+            self._product_names.popitem(last=False)
+
     def _first_time(self, identifier: str) -> bool:
         """Tell whether an id is new: interventions may come again after a crash, under the same id."""
         if identifier in self._ids:
@@ -182,6 +200,7 @@ class Board:
         return {
             "shop_time": iso(self.newest_ms) if self.newest_ms else None,
             "tiers": self.census.counts(),
+            "horizon_days": self.horizon_days,
             "customers": sum(self.census.counts().values()),
             "sampling": self.census.sampling,
             "interventions": {
@@ -193,7 +212,7 @@ class Board:
             "suppressed": {
                 "total": self.by_reason.total(),
                 "by_reason": self.by_reason.most_common(),
-                "latest": list(self.suppressed)[::-1],
+                "latest": sorted((one for few in self.suppressed.values() for one in few), key=_at, reverse=True),
             },
             "warnings": self.warnings,
             "quality": self.quality.summary(),
@@ -222,6 +241,10 @@ class Board:
 def _event_ms(body: Body, record_ms: int) -> int:
     stamp = body.get("event_time") or body.get("timestamp")
     return to_ms(datetime.fromisoformat(stamp)) if isinstance(stamp, str) else record_ms
+
+
+def _at(entry: Mapping[str, object]) -> int:
+    return int(str(entry["at"]))
 
 
 def _words(code: str) -> str:

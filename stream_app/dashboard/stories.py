@@ -25,6 +25,8 @@ class Story:
     def tell(self, at_ms: int, kind: str, text: str, detail: str = "") -> None:
         """Add a step; steps of several topics may come late by a little, so it is put where its time belongs."""
         entry: Entry = {"at": at_ms, "kind": kind, "text": text, "detail": detail}
+        if self.entries and self.entries[-1]["text"] == text and kind == "suppressed":
+            self.entries.pop()  # the same "no" again: the newest stands for all
         place = len(self.entries)
         while place and int(str(self.entries[place - 1]["at"])) > at_ms:
             place -= 1

@@ -21,11 +21,11 @@ OUTPUTS = (
     Topic.TRAINING,
     Topic.SNAPSHOTS,
 )
-STORY_INPUTS = (Topic.CUSTOMERS, Topic.ORDERS, Topic.REVIEWS, Topic.FEEDBACK)
+STORY_INPUTS = (Topic.PRODUCTS, Topic.CUSTOMERS, Topic.ORDERS, Topic.REVIEWS, Topic.FEEDBACK)
 """Read on request only: what customers did belongs into their stories, but a busy shop's orders are many."""
 
-WHOLE = frozenset({Topic.SCORES, Topic.TRAINING})
-"""Read from the beginning: the first says where every customer stands, the second is what quality is computed from."""
+WHOLE = frozenset({Topic.SCORES, Topic.TRAINING, Topic.PRODUCTS})
+"""Read from the beginning: where every customer stands, what quality is computed from, what products are called."""
 
 HISTORY_RECORDS = 20_000
 """How many of the latest records of every other topic's partition are read at the start."""
