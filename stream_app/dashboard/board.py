@@ -151,7 +151,8 @@ class Board:
             return
         self.by_reason[body["reason"]] += 1
         # a few of each reason: the commonest must not hide the others
-        self.suppressed.setdefault(body["reason"], deque(maxlen=LATEST_OF_REASON)).append(
+        kept = 2 if body["reason"] in REPETITIONS else LATEST_OF_REASON
+        self.suppressed.setdefault(body["reason"], deque(maxlen=kept)).append(
             {
                 "at": at_ms,
                 "customer": customer,
