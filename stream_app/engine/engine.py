@@ -311,10 +311,10 @@ class Engine:
 
     def _close_days(self, shard: Shard, to_ms: int, effects: Effects) -> None:
         """Publish the population sums of days that the watermark has passed."""
-        memory = shard.memory
-        if not memory.population:
+        memory, lateness_ms = shard.memory, self.policy.allowed_lateness_ms
+        closed_before = (to_ms - lateness_ms) // DAY_MS
+        if closed_before == (memory.frontier_ms - lateness_ms) // DAY_MS:
             return
-        closed_before = (to_ms - self.policy.allowed_lateness_ms) // DAY_MS
         for day in sorted(day for day in memory.population if day < closed_before):
             memory.population_revision += 1
             sums = memory.population.pop(day)
