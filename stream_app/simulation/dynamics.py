@@ -1,7 +1,7 @@
 """The law by which customers live: a day of hazards, ageing and contact, shared by the shop and the truth about it.
 
-A day goes: a customer leaves for good with the leave probability; who stays orders with probability
-1 - exp(-intensity); then everything ages by a day. What a message does starts on the day after it. Because chance enters
+A day goes: a customer leaves for good with the leave probability; who stays orders with probability 1 -
+exp(-intensity); then everything ages by a day. What a message does starts on the day after it. Because chance enters
 only through orders and leaving, the probability of no order over any horizon is an exact recursion over days
 (`no_order_probability`).
 """
