@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from river import base
 
-from stream_app.learning.inputs import ModelInputs
+from stream_app.learning.inputs import INTERACTION
 from stream_app.learning.scorer import bounded_sigmoid
 
 Vector = NDArray[np.float64]
@@ -182,28 +182,20 @@ class InputSelector(base.Transformer):  # type: ignore[misc]  # River publishes 
     ----------
     names
         Inputs, e.g. "c30" or "c30*calendar".
-    kind
-        The feature that says which kind of observation it is.
+    kept
+        Features that are passed on as they are, whether inputs or not, such as the offset.
     """
 
-    def __init__(self, names: tuple[str, ...], kind: str = "calendar") -> None:
+    def __init__(self, names: tuple[str, ...], kept: tuple[str, ...] = ()) -> None:
         self.names = names
-        self.kind = kind
+        self.kept = kept
 
     def transform_one(self, x: dict[str, float]) -> dict[str, float]:
         """Return the inputs by name."""
-        suffix = "*" + self.kind
-        kind = x.get(self.kind, 0.0)
-        return {
-            name: x[base_name] * kind if name.endswith(suffix) else x[base_name]
-            for name in self.names
-            if (base_name := name.removesuffix(suffix)) in x
-        }
-
-
-def river_pipeline(
-    inputs: ModelInputs, offset: str, prior_variance: float, intercept_variance: float
-) -> base.Estimator:
-    """Return the default model as a River pipeline; the trainer's array path learns the very same."""
-    classifier = KalmanLogisticRegression(prior_variance, intercept_variance, offset=offset)
-    return InputSelector(inputs.names) | classifier
+        kind = x.get(INTERACTION.removeprefix("*"), 0.0)
+        inputs = {name: x[name] for name in self.kept if name in x}
+        for name in self.names:
+            feature = name.removesuffix(INTERACTION)
+            if feature in x:
+                inputs[name] = x[feature] if feature == name else x[feature] * kind
+        return inputs

@@ -25,7 +25,7 @@ class ModelSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     format: int = FORMAT
     version: str
-    """Name in full order of publication, e.g. "ekf-h30-00042"."""
+    """Model, horizon, examples learned and a digest of the content, e.g. "kalman-h30-000012345-5f0c2e91ab"."""
     model: str
     horizon_days: int
     features_hash: str
@@ -49,8 +49,8 @@ class ModelSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     trained_examples: int = 0
     trained_through_ms: int = 0
     """Latest T + H that was learned."""
-    published_ms: int = 0
-    """Event time of publication."""
+    effective_examples: float = 0.0
+    """(sum of importance)^2 / sum of its squares: how many equally weighted examples it stands on."""
 
 
 class _Envelope(msgspec.Struct):

@@ -1,0 +1,286 @@
+"""The learner: matured examples and population sums in, model snapshots out. No I/O, no clock.
+
+What it holds is a function of the examples and sums that it was given, in their order, so a trainer that restarts from
+a checkpoint and reads on ends where an uninterrupted one does. Examples repeat after a crash; a partition's sequence
+tells.
+"""
+
+from collections.abc import Sequence
+from hashlib import sha256
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_app.core.effects import PopulationDay, TrainingExample
+from stream_app.core.features import FEATURE_INDEX, FEATURE_LISTS, FEATURE_NAMES, FEATURES_HASH
+from stream_app.core.packing import unpack
+from stream_app.core.population import BetaGeometric, PopulationTotals
+from stream_app.learning.bgnbd import fit_bgnbd
+from stream_app.learning.drift import DriftSaved, DriftWatch
+from stream_app.learning.inputs import DEFAULT_INPUTS
+from stream_app.learning.models import KALMAN, new_model
+from stream_app.learning.quality import QualityTally
+from stream_app.learning.snapshot import ModelSnapshot
+
+FORMAT = 1
+HOLDOUT_ARM = 2
+_LEAST_PROPENSITY = 0.1
+"""Importance weights are clipped at ten times."""
+_FIRST_FIT_DAY = 14
+_REFIT_DAYS = 30
+_RECENT_HALF_LIFE = 5_000.0
+_GROUPS = ("all", "recent", "holdout", "treatment")
+
+
+class LearnerRefusedError(ValueError):
+    """A checkpoint that this learner cannot go on from; the message says why and what to do."""
+
+
+class _Saved(msgspec.Struct):
+    format: int
+    horizon_days: int
+    model: str
+    inputs: tuple[str, ...]
+    numbers: dict[str, list[float]]
+    sequences: dict[int, int]
+    counts: dict[str, int]
+    tallies: dict[str, list[float]]
+    drift: DriftSaved
+    totals: PopulationTotals
+    bgnbd: BetaGeometric | None
+    next_fit_day: int
+    trained_through_ms: int
+    importance: tuple[float, float]
+
+
+class Learner:
+    """Learns one model for one horizon.
+
+    Parameters
+    ----------
+    horizon_days
+        H; examples of another horizon are left out and counted.
+    model
+        "kalman" (default) or "adagrad".
+    inputs
+        What the model sees of the features.
+    """
+
+    def __init__(self, horizon_days: int, model: str = KALMAN, inputs: tuple[str, ...] = DEFAULT_INPUTS) -> None:
+        self.horizon_days = horizon_days
+        self.model = new_model(model, inputs)
+        self.counts: dict[str, int] = {}
+        """learned, repeated, censored, unscored, other_horizon, unknown_features, malformed."""
+        self.tallies = {name: QualityTally(_RECENT_HALF_LIFE if name == "recent" else 0.0) for name in _GROUPS}
+        self.drift = DriftWatch(tuple(dict.fromkeys(self.model.inputs.bases)))
+        self._watched = np.array([FEATURE_INDEX[name] for name in self.drift.names], dtype=np.intp)
+        self._sequences: dict[int, int] = {}
+        self._totals = PopulationTotals(totals={}, orders_by_day={}, cells={}, recent={})
+        self._bgnbd: BetaGeometric | None = None
+        self._next_fit_day = -1
+        self._trained_through_ms = 0
+        self._importance = (0.0, 0.0)
+
+    @property
+    def trained_examples(self) -> int:
+        """Examples that moved the weights."""
+        return self.counts.get("learned", 0)
+
+    @property
+    def sequences(self) -> dict[int, int]:
+        """The newest example sequence taken in, by partition."""
+        return dict(self._sequences)
+
+    def learn(self, examples: Sequence[TrainingExample]) -> int:
+        """Learn a block of examples in order; return how many were new (repeats are left out).
+
+        A contacted customer's outcome is not that of the score's question (risk without further contact), so it is
+        censored; one who might have been contacted counts for those who were, by the inverse of the probability of
+        having stayed uncontacted.
+        """
+        new = [example for example in examples if self._is_new(example)]
+        usable: list[TrainingExample] = []
+        rows: list[NDArray[np.float32]] = []
+        for example in new:
+            row = self._row(example)
+            if row is not None:
+                usable.append(example)
+                rows.append(row)
+        if usable:
+            self._learn_rows(usable, np.array(rows))
+        return len(new)
+
+    def observe_population(self, day: PopulationDay) -> None:
+        """Merge one partition's sums of one day; a newer revision replaces an older one."""
+        self._totals.add(day)
+        if self._next_fit_day < 0:
+            self._next_fit_day = day.day + _FIRST_FIT_DAY
+
+    def refit_is_due(self) -> bool:
+        """Say whether enough event time has passed since BG/NBD was last fitted."""
+        return 0 <= self._next_fit_day <= self._totals.through_day
+
+    def refit(self) -> None:
+        """Fit BG/NBD to the population's recency and frequency (about 0.1 s). `snapshot` does it when it is due."""
+        through_day = self._totals.through_day
+        fitted = fit_bgnbd(self._totals.rows(through_day), self._bgnbd)
+        if fitted is not None:
+            self._bgnbd = fitted
+        self._next_fit_day = through_day + _REFIT_DAYS
+
+    def snapshot(self) -> ModelSnapshot:
+        """Return the present model. Its version tells its content: equal models have equal versions."""
+        if self.refit_is_due():
+            self.refit()
+        weights = self.model.export()
+        total, squared = self._importance
+        snapshot = ModelSnapshot(
+            version="",
+            model=self.model.name,
+            horizon_days=self.horizon_days,
+            features_hash=FEATURES_HASH,
+            inputs=self.model.inputs.names,
+            offset=weights.offset,
+            offset_mean=weights.offset_mean,
+            clip=weights.clip,
+            mean=weights.mean,
+            inverse_scale=weights.inverse_scale,
+            weights=weights.weights,
+            intercept=weights.intercept,
+            covariance=weights.covariance,
+            population=self._totals.population(self._bgnbd),
+            metrics=self.metrics(),
+            trained_examples=self.trained_examples,
+            trained_through_ms=self._trained_through_ms,
+            effective_examples=total * total / squared if squared else 0.0,
+        )
+        digest = sha256(msgspec.json.encode(snapshot)).hexdigest()[:10]
+        version = f"{self.model.name}-h{self.horizon_days}-{self.trained_examples:09d}-{digest}"
+        return msgspec.structs.replace(snapshot, version=version)
+
+    def metrics(self) -> dict[str, float]:
+        """Return prequential metrics as "<group>_<metric>", groups being all, recent, holdout, treatment; and alarms."""
+        result = {
+            f"{group}_{name}": value for group in _GROUPS for name, value in self.tallies[group].metrics().items()
+        }
+        quality = ("quality_adwin", "quality_page_hinkley")
+        for name in quality:
+            result["drift_" + name] = float(self.drift.alarms.get(name, 0))
+        result["drift_features"] = float(sum(count for name, count in self.drift.alarms.items() if name not in quality))
+        return result
+
+    def checkpoint(self) -> bytes:
+        """Return everything that `restore` needs, as numbers (MessagePack)."""
+        return msgspec.msgpack.encode(
+            _Saved(
+                format=FORMAT,
+                horizon_days=self.horizon_days,
+                model=self.model.name,
+                inputs=self.model.inputs.names,
+                numbers=self.model.dump(),
+                sequences=self._sequences,
+                counts=self.counts,
+                tallies={name: tally.dump() for name, tally in self.tallies.items()},
+                drift=self.drift.save(),
+                totals=self._totals,
+                bgnbd=self._bgnbd,
+                next_fit_day=self._next_fit_day,
+                trained_through_ms=self._trained_through_ms,
+                importance=self._importance,
+            )
+        )
+
+    @classmethod
+    def restore(cls, data: bytes) -> "Learner":
+        """Return the learner that `checkpoint` saved; raises LearnerRefusedError when it cannot."""
+        try:
+            saved = msgspec.msgpack.decode(data, type=_Saved)
+        except msgspec.DecodeError as error:
+            raise LearnerRefusedError(
+                f"not a learner's checkpoint: {error}; move the file away to start anew"
+            ) from error
+        if saved.format != FORMAT:
+            raise LearnerRefusedError(f"checkpoint format {saved.format}, this version reads {FORMAT}: upgrade")
+        learner = cls(saved.horizon_days, saved.model, saved.inputs)
+        learner.model.load(saved.numbers)
+        learner.counts, learner._sequences = saved.counts, saved.sequences
+        for name, numbers in saved.tallies.items():
+            if name in learner.tallies:
+                learner.tallies[name].load(numbers)
+        learner.drift.load(saved.drift)
+        learner._totals, learner._bgnbd, learner._next_fit_day = saved.totals, saved.bgnbd, saved.next_fit_day
+        learner._trained_through_ms, learner._importance = saved.trained_through_ms, saved.importance
+        return learner
+
+    def _is_new(self, example: TrainingExample) -> bool:
+        if example.sequence <= self._sequences.get(example.partition, 0):
+            self._count("repeated")
+            return False
+        self._sequences[example.partition] = example.sequence
+        return True
+
+    def _row(self, example: TrainingExample) -> NDArray[np.float32] | None:
+        """Return the example's features under the present list, or None (counted) when it cannot be used."""
+        if example.horizon_days != self.horizon_days:
+            self._count("other_horizon")
+            return None
+        if example.probability < 0 or not example.features:
+            self._count("unscored")
+            return None
+        names = FEATURE_LISTS.get(example.features_hash)
+        if names is None:
+            self._count("unknown_features")
+            return None
+        try:
+            row = unpack(example.features, len(names))
+        except ValueError:
+            self._count("malformed")
+            return None
+        if not np.isfinite(row).all():
+            self._count("malformed")
+            return None
+        return row if example.features_hash == FEATURES_HASH else renamed(row, names)
+
+    def _learn_rows(self, examples: list[TrainingExample], rows: NDArray[np.float32]) -> None:
+        churned = np.array([example.churned for example in examples], dtype=np.bool_)
+        served = np.array([example.probability for example in examples])
+        weight = np.array([example.weight for example in examples])
+        stayed = np.array([example.contacts == 0 for example in examples], dtype=np.bool_)
+        holdout = np.array([example.arm == HOLDOUT_ARM for example in examples], dtype=np.bool_)
+        propensity = np.array([example.stay_propensity for example in examples])
+        for name, chosen in (
+            ("all", stayed),
+            ("recent", stayed),
+            ("holdout", holdout & stayed),
+            ("treatment", ~holdout),
+        ):
+            if chosen.any():
+                self.tallies[name].add(served[chosen], churned[chosen], weight[chosen])
+        self._count("censored", int((~stayed).sum()))
+        if not stayed.any():
+            return
+        rows, churned, served, weight = rows[stayed], churned[stayed], served[stayed], weight[stayed]
+        importance = weight / np.clip(np.where(holdout[stayed], 1.0, propensity[stayed]), _LEAST_PROPENSITY, 1.0)
+        self.model.learn(rows, churned, importance)
+        safe = np.clip(served, 1e-6, 1.0 - 1e-6)
+        losses = -np.log(np.where(churned, safe, 1.0 - safe))
+        self.drift.update(rows[:, self._watched].astype(np.float64), losses)
+        self._count("learned", len(rows))
+        total, squared = self._importance
+        self._importance = (total + float(importance.sum()), squared + float(importance @ importance))
+        latest = max(example.due_ms for example in examples)
+        self._trained_through_ms = max(self._trained_through_ms, latest)
+
+    def _count(self, name: str, amount: int = 1) -> None:
+        self.counts[name] = self.counts.get(name, 0) + amount
+
+
+def renamed(row: NDArray[np.float32], names: Sequence[str]) -> NDArray[np.float32]:
+    """Return a row of another feature list under the present one: by name, 0 (neutral) for what the old list lacks."""
+    result = np.zeros(len(FEATURE_NAMES), dtype=np.float32)
+    for value, name in zip(row, names, strict=True):
+        index = FEATURE_INDEX.get(name)
+        if index is not None:
+            result[index] = value
+    return result
