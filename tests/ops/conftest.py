@@ -1,16 +1,11 @@
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 
 import pytest
-from kafka.admin import KafkaAdminClient, NewTopic
+from support.ops_settings import single_partition_settings
 
 from stream_app.adapters.broker import EmbeddedBroker
-from stream_app.adapters.clients import client_arguments
-from stream_app.core.topics import Topic
 from stream_app.settings import Settings
-
-_numbers = count()
 
 
 @pytest.fixture(scope="session")
@@ -21,26 +16,4 @@ def ops_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedBro
 
 @pytest.fixture
 def kafka_settings(ops_broker: EmbeddedBroker, tmp_path: Path) -> Settings:
-    """Settings with topics of the test's own, made with one partition each."""
-    mark = f"ops{next(_numbers)}"
-    topics = {f"topic_{topic.value.replace('-', '_')}": f"{mark}-{topic.value}" for topic in Topic}
-    settings = Settings(
-        bootstrap=ops_broker.bootstrap,
-        app_id=mark,
-        partitions=1,
-        data_dir=tmp_path / "data",
-        metrics_host="127.0.0.1",
-        metrics_port=0,
-        api_port=0,
-        checkpoint_seconds=1,
-        snapshot_seconds=0.2,
-        snapshot_examples=10,
-        **topics,  # type: ignore[arg-type]  # mypy cannot see that all of these fields are strings
-    )
-    admin = KafkaAdminClient(**client_arguments(settings))
-    try:
-        used = (Topic.TRAINING, Topic.POPULATION, Topic.SNAPSHOTS, Topic.OUTCOMES)
-        admin.create_topics([NewTopic(settings.topic(topic), 1, 1) for topic in used])
-    finally:
-        admin.close()
-    return settings
+    return single_partition_settings(ops_broker.bootstrap, tmp_path / "data")

@@ -1,0 +1,80 @@
+"""Sends model snapshots: the snapshot first, the pointer to it last, each awaited."""
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from aiokafka import AIOKafkaProducer
+
+from stream_app.adapters.clients import client_arguments
+from stream_app.adapters.model_registry import ModelRecord, pointer_record, snapshot_record, tombstone
+from stream_app.core.topics import Topic
+from stream_app.learning.snapshot import ModelSnapshot
+from stream_app.settings import Settings
+
+MAX_SNAPSHOT_BYTES = 1_000_000
+"""Kafka's own default for the largest record of a topic, less its frame."""
+
+
+class ModelPublisher:
+    """An idempotent producer for `model-snapshots`. A failed send raises: the caller lets it end the process.
+
+    Parameters
+    ----------
+    settings
+        Brokers, topic name and HMAC key.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._topic = settings.topic(Topic.SNAPSHOTS)
+        self._key = settings.model_key.get_secret_value().encode()
+        self._arguments = client_arguments(settings)
+        self._client_id = f"{settings.app_id}-models"
+        self._producer: AIOKafkaProducer | None = None
+
+    async def publish(self, snapshot: ModelSnapshot, leaving: Sequence[tuple[str, str]] = ()) -> int:
+        """Send a snapshot, then the pointer to it, then tombstones for (model, version) in `leaving`; return its bytes.
+
+        Raises
+        ------
+        ValueError
+            If the snapshot is too large for a record.
+        aiokafka.errors.KafkaError
+            If the brokers do not acknowledge; what was not pointed to is served by nobody.
+        """
+        record = snapshot_record(snapshot, self._key)
+        size = len(record.value or b"")
+        if size > MAX_SNAPSHOT_BYTES:
+            raise ValueError(f"snapshot {snapshot.version} has {size:,} bytes, a record holds {MAX_SNAPSHOT_BYTES:,}")
+        await self._send(record)
+        await self._send(pointer_record("served", snapshot.horizon_days, snapshot.version))
+        for model, version in leaving:
+            await self._send(tombstone(model, version))
+        return size
+
+    async def send(self, record: ModelRecord) -> None:
+        """Send one record and await its acknowledgement."""
+        await self._send(record)
+
+    async def __aenter__(self) -> Self:
+        producer = AIOKafkaProducer(
+            **self._arguments,
+            acks="all",
+            enable_idempotence=True,
+            client_id=self._client_id,
+            max_request_size=MAX_SNAPSHOT_BYTES + 10_000,
+        )
+        await producer.start()
+        self._producer = producer
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await producer.stop()
+
+    async def _send(self, record: ModelRecord) -> None:
+        assert self._producer is not None, "enter first"
+        await self._producer.send_and_wait(self._topic, record.value, key=record.key, headers=record.headers)

@@ -1,0 +1,362 @@
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Self
+
+import aiohttp
+import msgspec
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from hypothesis import given
+from hypothesis import strategies as st
+from support.noting_trainer import NOTING, Notes, NotingLearner
+from support.ops_settings import single_partition_settings
+
+from stream_app.adapters.broker import EmbeddedBroker, free_port
+from stream_app.adapters.checkpoints import CheckpointStore
+from stream_app.adapters.clients import client_arguments
+from stream_app.adapters.metrics import Metrics
+from stream_app.core.effects import Output, PopulationDay, TrainingExample
+from stream_app.core.topics import Topic
+from stream_app.learning.scorer import Scorer, SnapshotScorer
+from stream_app.settings import Settings
+from stream_app.wire.encode import encode
+from stream_app.worker.snapshots import SnapshotFollower
+from stream_app.worker.trainer import FolderInUseError, run_trainer, trainer_group
+from stream_app.worker.trainer_group import TrainerPositionError
+from stream_app.worker.trainer_run import CheckpointFormatError, TrainingRun
+
+ROOT = Path(__file__).parents[2]
+
+
+def example(sequence: int) -> TrainingExample:
+    return TrainingExample(
+        example_id=f"e{sequence}",
+        customer_id="c",
+        partition=0,
+        sequence=sequence,
+        at_ms=sequence,
+        due_ms=sequence + 1,
+        horizon_days=30,
+        kind=0,
+        churned=bool(sequence % 2),
+        weight=1.0,
+        features=b"",
+        features_hash="h",
+        probability=0.5,
+        model_version="prior",
+    )
+
+
+def value_of(sequence: int) -> bytes:
+    value = encode(Output(Topic.TRAINING, "c", example(sequence))).value
+    assert value is not None
+    return value
+
+
+def day_value(day: int) -> bytes:
+    value = encode(Output(Topic.POPULATION, f"0/{day}", PopulationDay(0, day, 0, {"n": 1.0}))).value
+    assert value is not None
+    return value
+
+
+def noted(run: TrainingRun) -> Notes:
+    assert isinstance(run.learner, NotingLearner)
+    return run.learner.notes
+
+
+# --- the memory, without Kafka
+
+
+@given(crashes=st.lists(st.integers(1, 40), max_size=6), saves=st.sets(st.integers(0, 200)), count=st.integers(0, 200))
+def test_however_often_it_crashes_each_example_is_learned_once_and_in_order(
+    crashes: list[int], saves: set[int], count: int
+) -> None:
+    # The log is read from the last acknowledged offset, which lags behind the checkpoint by any amount.
+    saved = TrainingRun(NotingLearner()).checkpoint()
+    generator = random.Random(count)
+    steps = iter(crashes)
+    until_crash = next(steps, None)
+    run = TrainingRun.restored(saved, NotingLearner.restored)
+    offset = 0
+    while offset < count:
+        run.accept(Topic.TRAINING, 0, offset, value_of(offset))
+        offset += 1
+        if offset in saves:
+            saved = run.checkpoint()
+        if until_crash is not None:
+            until_crash -= 1
+            if until_crash == 0:
+                until_crash = next(steps, None)
+                run = TrainingRun.restored(saved, NotingLearner.restored)
+                offset = generator.randint(0, run.position(Topic.TRAINING, 0))
+    run.flush()
+
+    assert noted(run).sequences == list(range(count))
+
+
+def test_what_cannot_be_read_costs_one_record() -> None:
+    run = TrainingRun(NotingLearner())
+    for offset, value in enumerate([value_of(0), b"\xc1 nonsense", None, value_of(1)]):
+        run.accept(Topic.TRAINING, 0, offset, value)
+    run.accept(Topic.POPULATION, 0, 7, day_value(3))
+    run.flush()
+
+    assert noted(run).sequences == [0, 1]
+    assert noted(run).days == [3]
+    assert (run.learned, run.malformed, run.position(Topic.TRAINING, 0)) == (2, 1, 4)
+
+
+def test_old_snapshots_leave_and_the_list_survives_a_restart() -> None:
+    run = TrainingRun(NotingLearner())
+    for _ in range(4):
+        _, leaving = run.snapshot(kept=3)
+    restored = TrainingRun.restored(run.checkpoint(), NotingLearner.restored)
+
+    assert leaving == [("noting", "noting-00001")]
+    assert [version for _, version in restored.snapshots] == ["noting-00002", "noting-00003", "noting-00004"]
+    assert restored.snapshot(kept=3)[0].version == "noting-00005"
+
+
+def test_a_checkpoint_of_a_newer_format_is_refused() -> None:
+    body = msgspec.msgpack.encode((99, {}, b"", []))
+
+    with pytest.raises(CheckpointFormatError, match="format 99"):
+        TrainingRun.restored(body, NotingLearner.restored)
+
+
+# --- the process, on a broker
+
+
+async def produce(settings: Settings, sequences: Sequence[int], days: Sequence[int] = ()) -> None:
+    async with AIOKafkaProducer(**client_arguments(settings), linger_ms=5) as producer:
+        sent = [await producer.send(settings.topic(Topic.TRAINING), value_of(one), key=b"c") for one in sequences]
+        sent += [await producer.send(settings.topic(Topic.POPULATION), day_value(day), key=b"0") for day in days]
+        await asyncio.gather(*sent)
+
+
+def notes(settings: Settings) -> Notes:
+    body = CheckpointStore(settings.data_dir / "trainer" / "checkpoints").newest()
+    if body is None:
+        return Notes()
+    return noted(TrainingRun.restored(body, NotingLearner.restored))
+
+
+def has_learned(settings: Settings, count: int) -> bool:
+    return len(notes(settings).sequences) >= count
+
+
+async def eventually(condition: Callable[[], bool], seconds: float = 60) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - what is waited for happens in files and other processes
+            await asyncio.sleep(0.05)
+
+
+class InProcess:
+    """A trainer in this process, stopped at the end of the block."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._stop = asyncio.Event()
+        self.task = asyncio.create_task(run_trainer(settings, NOTING, self._stop))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._stop.set()
+        await self.task
+
+
+async def committed(settings: Settings) -> int | None:
+    consumer = AIOKafkaConsumer(
+        **client_arguments(settings), group_id=trainer_group(settings), enable_auto_commit=False
+    )
+    await consumer.start()
+    try:
+        one = TopicPartition(settings.topic(Topic.TRAINING), 0)
+        consumer.assign([one])
+        offset: int | None = await consumer.committed(one)
+        return offset
+    finally:
+        await consumer.stop()
+
+
+@pytest.mark.kafka
+async def test_it_learns_publishes_and_goes_on_after_a_graceful_stop(kafka_settings: Settings) -> None:
+    await produce(kafka_settings, range(25), days=[1, 2])
+    versions: list[str] = []
+
+    def note(scorer: Scorer) -> None:
+        versions.append(scorer.version)
+        if isinstance(scorer, SnapshotScorer):
+            assert scorer.snapshot.trained_examples >= 10
+
+    async with InProcess(kafka_settings), SnapshotFollower(kafka_settings, Metrics("worker"), note) as follower:
+        following = asyncio.create_task(follower.run())
+        await eventually(lambda: versions[-1].startswith("noting-"))
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+    assert notes(kafka_settings).sequences == list(range(25))
+    assert sorted(notes(kafka_settings).days) == [1, 2]
+
+    await produce(kafka_settings, range(25, 40))
+    async with InProcess(kafka_settings):
+        await eventually(lambda: len(notes(kafka_settings).sequences) == 40)
+
+    assert notes(kafka_settings).sequences == list(range(40))
+    assert await committed(kafka_settings) == 40
+
+
+@pytest.mark.kafka
+async def test_offsets_are_committed_only_as_far_as_a_checkpoint_covers(kafka_settings: Settings) -> None:
+    settings = kafka_settings.model_copy(update={"checkpoint_seconds": 3_600, "snapshot_examples": 1_000_000})
+    await produce(settings, range(30))
+    stop = asyncio.Event()
+    trainer = asyncio.create_task(run_trainer(settings, NOTING, stop))
+    await asyncio.sleep(5)  # longer than Faust's commit interval: a commit that should not come has had its chance
+    assert await committed(settings) is None
+    assert notes(settings).sequences == []
+    stop.set()
+    await trainer
+
+    assert notes(settings).sequences == list(range(30))
+    assert await committed(settings) == 30
+
+
+@pytest.mark.kafka
+async def test_a_lost_or_older_checkpoint_is_learned_again_from_where_it_stands(
+    kafka_settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    await produce(kafka_settings, range(20))
+    async with InProcess(kafka_settings):
+        await eventually(lambda: len(notes(kafka_settings).sequences) == 20)
+    assert await committed(kafka_settings) == 20
+    folder = kafka_settings.data_dir / "trainer" / "checkpoints"
+    for file in folder.iterdir():
+        file.unlink()
+
+    async with InProcess(kafka_settings):
+        await eventually(lambda: len(notes(kafka_settings).sequences) == 20)
+
+    assert notes(kafka_settings).sequences == list(range(20))
+    assert "the group is at offset 20, the checkpoint at 0 (there is none)" in caplog.text
+
+
+@pytest.mark.kafka
+async def test_a_checkpoint_beyond_the_topic_is_refused(kafka_settings: Settings) -> None:
+    run = TrainingRun(NotingLearner(), {(Topic.TRAINING, 0): 99})
+    CheckpointStore(kafka_settings.data_dir / "trainer" / "checkpoints").write(run.checkpoint())
+
+    with pytest.raises(TrainerPositionError, match="the topic was re-created"):
+        await run_trainer(kafka_settings, NOTING)
+
+
+@pytest.mark.kafka
+async def test_two_trainers_do_not_share_a_folder(kafka_settings: Settings) -> None:
+    async with InProcess(kafka_settings):
+        await eventually((kafka_settings.data_dir / "trainer" / "lock").exists)
+        with pytest.raises(FolderInUseError):
+            await run_trainer(kafka_settings, NOTING)
+
+
+@pytest.mark.kafka
+async def test_an_error_in_the_learner_ends_the_process_and_loses_nothing(
+    kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await produce(kafka_settings, range(10))
+    async with InProcess(kafka_settings):
+        await eventually(lambda: len(notes(kafka_settings).sequences) == 10)
+    await produce(kafka_settings, range(10, 20))
+    with monkeypatch.context() as broken:
+
+        def fail(_: object, examples: Sequence[TrainingExample]) -> int:
+            raise ZeroDivisionError(len(examples))
+
+        broken.setattr(NotingLearner, "learn", fail)
+        with pytest.raises(ZeroDivisionError):
+            await asyncio.wait_for(run_trainer(kafka_settings, NOTING), 60)
+    assert notes(kafka_settings).sequences == list(range(10))
+
+    async with InProcess(kafka_settings):
+        await eventually(lambda: len(notes(kafka_settings).sequences) == 20)
+
+    assert notes(kafka_settings).sequences == list(range(20))
+
+
+@pytest.fixture
+def own_broker(tmp_path: Path) -> Iterator[EmbeddedBroker]:
+    # Its own, because the embedded broker must be restarted after a member of a group was killed.
+    with EmbeddedBroker(tmp_path / "own-broker") as broker:
+        yield broker
+
+
+@pytest.fixture
+def own_settings(own_broker: EmbeddedBroker, tmp_path: Path) -> Settings:
+    return single_partition_settings(own_broker.bootstrap, tmp_path / "data")
+
+
+@pytest.fixture
+def environment(own_settings: Settings) -> dict[str, str]:
+    dumped = own_settings.model_dump(mode="json", exclude_none=True)
+    told = {f"STREAM_APP_{name.upper()}": str(value) for name, value in dumped.items() if "*" not in str(value)}
+    return {**os.environ, **told, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+
+
+@pytest.mark.kafka
+@pytest.mark.slow
+async def test_kill_9_learns_no_example_twice_and_skips_none(
+    own_broker: EmbeddedBroker, own_settings: Settings, environment: dict[str, str], tmp_path: Path
+) -> None:
+    kafka_settings = own_settings
+    total, fed = 6_000, 0
+    log = tmp_path / "trainer.log"
+    generator = random.Random(7)
+    for round_number in range(4):
+        last = round_number == 3
+        with log.open("ab") as output:
+            process = subprocess.Popen(  # noqa: ASYNC220 - starting it takes no time worth sharing
+                [sys.executable, "-m", "support.noting_trainer"], env=environment, stderr=output
+            )
+        try:
+            step = total - fed if last else generator.randint(500, 1_800)
+            await produce(kafka_settings, range(fed, fed + step), days=[round_number])
+            fed += step
+            before = len(notes(kafka_settings).sequences)
+            goal = total if last else before + 1
+            await eventually(partial(has_learned, kafka_settings, goal), 90)
+            process.send_signal(signal.SIGTERM if last else signal.SIGKILL)
+            process.wait(60)
+        finally:
+            process.kill()
+            process.wait()
+        if not last:
+            own_broker.restart()
+        assert notes(kafka_settings).sequences == list(range(len(notes(kafka_settings).sequences)))
+
+    assert notes(kafka_settings).sequences == list(range(total)), log.read_text()[-3_000:]
+    assert notes(kafka_settings).days == [0, 1, 2, 3]
+    assert process.returncode == 0, log.read_text()[-3_000:]
+
+
+@pytest.mark.kafka
+async def test_probes_and_metrics_tell_how_far_it_is(kafka_settings: Settings) -> None:
+    settings = kafka_settings.model_copy(update={"metrics_port": free_port()})
+    await produce(settings, range(12))
+    url = f"http://127.0.0.1:{settings.metrics_port}"
+    async with InProcess(settings):
+        await eventually(lambda: len(notes(settings).sequences) == 12)
+        async with aiohttp.ClientSession() as session:
+            health = await (await session.get(url + "/healthz")).text()
+            page = await (await session.get(url + "/metrics")).text()
+
+    assert health == "ok"
+    assert "stream_app_examples_learned_total 12.0" in page
+    assert f'stream_app_lag_records{{partition="0",topic="{settings.topic(Topic.TRAINING)}"}} 0.0' in page
+    assert float(page.split("stream_app_last_checkpoint_timestamp_seconds ")[1].split()[0]) > time.time() - 60

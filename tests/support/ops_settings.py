@@ -1,0 +1,37 @@
+"""Settings of a test that has a broker: topics of its own, made with one partition each."""
+
+from itertools import count
+from pathlib import Path
+
+from kafka.admin import KafkaAdminClient, NewTopic
+
+from stream_app.adapters.clients import client_arguments
+from stream_app.core.topics import Topic
+from stream_app.settings import Settings
+
+_numbers = count()
+
+
+def single_partition_settings(bootstrap: str, data_dir: Path) -> Settings:
+    mark = f"ops{next(_numbers)}"
+    topics = {f"topic_{topic.value.replace('-', '_')}": f"{mark}-{topic.value}" for topic in Topic}
+    settings = Settings(
+        bootstrap=bootstrap,
+        app_id=mark,
+        partitions=1,
+        data_dir=data_dir,
+        metrics_host="127.0.0.1",
+        metrics_port=0,
+        api_port=0,
+        checkpoint_seconds=1,
+        snapshot_seconds=0.2,
+        snapshot_examples=10,
+        **topics,  # type: ignore[arg-type]  # mypy cannot see that all of these fields are strings
+    )
+    admin = KafkaAdminClient(**client_arguments(settings))
+    try:
+        used = (Topic.TRAINING, Topic.POPULATION, Topic.SNAPSHOTS, Topic.OUTCOMES)
+        admin.create_topics([NewTopic(settings.topic(topic), 1, 1) for topic in used])
+    finally:
+        admin.close()
+    return settings
