@@ -1,0 +1,107 @@
+from math import log
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream_app.core.effects import PopulationDay
+from stream_app.core.events import OrderEvent
+from stream_app.core.folds.orders import fold_order
+from stream_app.core.population import NO_ORDERS, PopulationTotals, mark_orders, observe_order
+from stream_app.core.state import OrdersState
+from stream_app.core.times import DAY_MS, day_of, from_ms
+
+Order = tuple[int, int, int]
+"""Customer, hour, partition salt."""
+
+_orders = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 24 * 60)), max_size=40)
+
+
+def _totals() -> PopulationTotals:
+    return PopulationTotals(totals={}, orders_by_day={}, cells={}, recent={})
+
+
+def _sums(orders: list[tuple[int, int]]) -> tuple[dict[tuple[int, int], dict[str, float]], dict[int, OrdersState]]:
+    """Return sums by (partition, day), and the states, of orders by customer and hour; partitions are customers modulo
+    2."""
+    states: dict[int, OrdersState] = {}
+    sums: dict[tuple[int, int], dict[str, float]] = {}
+    for number, (customer, hour) in enumerate(sorted(orders, key=lambda order: order[1])):
+        at_ms = hour * DAY_MS // 24 + DAY_MS
+        before = mark_orders(states.get(customer))
+        state = states.setdefault(customer, OrdersState())
+        event = OrderEvent(
+            customer_id=str(customer), timestamp=from_ms(at_ms), event_id=str(number), order_id=str(number), amount=1.0
+        )
+        fold_order(state, event, at_ms, 1.0)
+        observe_order(sums.setdefault((customer % 2, day_of(at_ms)), {}), str(customer), before, state)
+    return sums, states
+
+
+@given(_orders, st.randoms(use_true_random=False))
+def test_merged_sums_are_the_statistics_of_all_customers_in_any_order_of_arrival(
+    orders: list[tuple[int, int]], random: object
+) -> None:
+    sums, states = _sums(orders)
+    days = [PopulationDay(partition, day, 1, amounts) for (partition, day), amounts in sums.items()]
+    random.shuffle(days)  # type: ignore[attr-defined]  # Hypothesis types it as object
+    totals = _totals()
+    for day in days:
+        totals.add(day)
+
+    population = totals.population()
+
+    known = list(states.values())
+    gaps, ln_gaps = sum(state.gaps for state in known), sum(state.sum_ln_gap for state in known)
+    assert population.customers == len(known)
+    assert population.gap_mean == pytest.approx((5 * log(30.0) + ln_gaps) / (5 + gaps))
+    if days:
+        end = totals.through_day + 1
+        tenures = sum(end - state.first_ms / DAY_MS for state in known)
+        repeats = sum(state.days - 1 for state in known)
+        assert population.repeat_rate == pytest.approx((repeats + 1) / (tenures + 60))
+    assert sum(totals.orders_by_day.values()) == len(orders)
+
+
+@given(_orders)
+def test_sampled_cells_count_each_sampled_customer_once_where_it_stands(orders: list[tuple[int, int]]) -> None:
+    sums, states = _sums(orders)
+    totals = _totals()
+    for (partition, day), amounts in sums.items():
+        totals.add(PopulationDay(partition, day, 1, amounts))
+
+    rows = totals.rows(100)
+
+    expected = {
+        (state.days - 1, day_of(state.last_ms) - day_of(state.first_ms), 100 - day_of(state.first_ms))
+        for state in states.values()
+    }
+    assert {row[:3] for row in rows} <= {tuple(map(float, row)) for row in expected}
+    assert sum(row[3] for row in rows) <= len(states)
+    assert all(row[3] > 0 for row in rows)
+
+
+def test_a_later_revision_replaces_and_an_older_one_changes_nothing() -> None:
+    totals = _totals()
+    totals.add(PopulationDay(0, 10, 1, {"customers": 1.0, "rf:0:10:10": 1.0}))
+    totals.add(PopulationDay(0, 10, 3, {"customers": 5.0, "rf:1:9:10": 2.0}))
+    totals.add(PopulationDay(0, 10, 2, {"customers": 9.0}))
+    totals.add(PopulationDay(1, 10, 1, {"customers": 2.0}))
+
+    assert totals.population().customers == 7.0
+    assert totals.cells == {"rf:1:9:10": 2.0}
+
+
+def test_a_cancelled_order_adds_nothing() -> None:
+    sums: dict[str, float] = {}
+    observe_order(sums, "c", NO_ORDERS, OrdersState(cancelled=1))
+
+    assert sums == {}
+
+
+def test_a_shop_that_slows_down_shows_in_the_trend() -> None:
+    totals = _totals()
+    for day in range(200):
+        totals.add(PopulationDay(0, day, 1, {"orders": 100.0 if day < 170 else 20.0}))
+
+    assert totals.population().order_trend < -0.5
