@@ -77,6 +77,7 @@ class Shop:
         self._calendar = calendar_events(self.world, config.days)
         self._feedback: list[tuple[int, int, SimulatedEvent]] = []
         self._feedback_count = 0
+        self._received: set[str] = set()
 
     def present(self, day: int) -> int:
         """Return how many customers have arrived by a day (they come first in all columns)."""
@@ -116,7 +117,8 @@ class Shop:
     def react(self, customer_id: str, intervention_id: str, action_kind: str, channel: str, at_ms: int) -> bool:
         """Let a message reach a customer: it is felt from the next day on, and feedback follows in `events`.
 
-        Returns False, and does nothing, for customers of another shop.
+        Returns False, and does nothing, for customers of another shop and for an intervention that was received before:
+        interventions may be delivered again, with the same id.
 
         Parameters
         ----------
@@ -132,8 +134,9 @@ class Shop:
             When it is sent; what lies before the newest event handed out is sent then.
         """
         number = self.number_of(customer_id)
-        if number is None:
+        if number is None or intervention_id in self._received:
             return False
+        self._received.add(intervention_id)
         moment = max(at_ms, self.now_ms)
         action = action_index(action_kind)
         for event in self.messages.send(number, customer_id, intervention_id, action, channel, self.day, moment):
