@@ -21,6 +21,7 @@ from stream_app.core.times import DAY_MS, to_ms
 from stream_app.core.topics import Topic
 from stream_app.settings import Settings
 from stream_app.simulation.events import SimulatedEvent
+from stream_app.simulation.files import Progress
 from stream_app.simulation.shop import Shop
 from stream_app.wire.partition import librdkafka_partition_of
 
