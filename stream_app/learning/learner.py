@@ -160,7 +160,7 @@ class Learner:
         return msgspec.structs.replace(snapshot, version=version)
 
     def metrics(self) -> dict[str, float]:
-        """Return prequential metrics as "<group>_<metric>", groups being all, recent, holdout, treatment; and alarms."""
+        """Return prequential metrics as "<group>_<metric>" (all, recent, holdout, treatment), and drift alarms."""
         result = {
             f"{group}_{name}": value for group in _GROUPS for name, value in self.tallies[group].metrics().items()
         }

@@ -125,7 +125,7 @@ class KalmanModel:
 
 
 class AdaGradModel:
-    """River's StandardScaler and LogisticRegression with AdaGrad: the well-known baseline, without prior or interval."""
+    """River's StandardScaler and LogisticRegression with AdaGrad: a known baseline, without prior or interval."""
 
     name = ADAGRAD
 
