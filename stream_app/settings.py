@@ -159,6 +159,9 @@ class Settings(BaseSettings):
     dead_letter_flood_count: Annotated[int, Field(ge=1)] = Field(
         default=100, description="Bad records in the last 1,000 of a partition from which the worker stops loudly."
     )
+    max_intervention_age_seconds: Annotated[int, Field(ge=1)] = Field(
+        default=3_600, description="Wall clock: an intervention decided longer ago than this is dropped, not sent."
+    )
     session_timeout_seconds: Annotated[int, Field(ge=6)] = Field(default=45, description="Group session timeout.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Log level.")
     log_format: Literal["auto", "json", "console"] = Field(default="auto", description="auto: console on a terminal.")

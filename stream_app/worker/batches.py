@@ -1,0 +1,184 @@
+"""One partition's share of a micro-batch: from released entries to encoded effects, all synchronous."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from stream_app.adapters.metrics import Recorder
+from stream_app.core.effects import Effects, Output
+from stream_app.core.outputs import Intervention
+from stream_app.core.records import TimePassed
+from stream_app.core.times import DAY_MS, to_ms
+from stream_app.core.topics import Topic
+from stream_app.engine.engine import Engine
+from stream_app.wire.encode import EncodePolicy, encode
+from stream_app.wire.partition_record import PendingSend, SourcePosition
+from stream_app.worker.aligner import Item
+from stream_app.worker.intake import Intake
+from stream_app.worker.outgoing import Outgoing
+from stream_app.worker.owned import Owned, Work
+
+MAX_TIME_STEP_MS = DAY_MS
+"""Event time is let on in such steps where much may be due, so that a long silence is worked off in pieces."""
+
+CHANGES_PER_BATCH = 2_000
+"""Customers changed, roughly, after which a batch is written: it bounds memory and the pause of the event loop."""
+
+
+class BatchPolicy(NamedTuple):
+    """What shapes batches; made from the settings."""
+
+    records: int
+    """Entries of one partition in a batch, at most."""
+    encoding: EncodePolicy
+    source_epoch: int
+    max_intervention_age_ms: int | None
+    """An intervention decided longer ago than this (wall clock) is not sent; None: age is not judged."""
+
+
+class Batch(NamedTuple):
+    """What one partition's share of a micro-batch leads to."""
+
+    owned: Owned
+    changelog: list[tuple[bytes, bytes | None]]
+    outputs: list[Outgoing]
+    interventions: tuple[PendingSend, ...]
+    effects: list[Effects]
+    finished: list[Work]
+    records: int
+    oldest_ms: int
+    """Kafka timestamp of the oldest record; 0: none has one."""
+
+
+class Batcher:
+    """Runs the engine over what is ready in a partition and encodes what follows.
+
+    Parameters
+    ----------
+    engine
+        Shared by all partitions.
+    intake
+        Makes dead letters of entries that only the engine could refuse.
+    policy
+        Sizes and encoding.
+    topic_name
+        From a topic's role to its name on this broker.
+    metrics
+        Where records and what is dropped are counted.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        intake: Intake,
+        policy: BatchPolicy,
+        topic_name: Callable[[Topic], str],
+        metrics: Recorder,
+    ) -> None:
+        self._engine = engine
+        self._intake = intake
+        self._policy = policy
+        self._topic_name = topic_name
+        self._metrics = metrics
+
+    @property
+    def limit(self) -> int:
+        """Entries of one partition that one batch takes, at most."""
+        return self._policy.records
+
+    def run(self, owned: Owned, now_ms: int) -> Batch | None:
+        """Process what is ready, or what time has come to; None if there is nothing.
+
+        Raises
+        ------
+        DeadLetterFloodError
+            The engine refused too many records.
+        """
+        effects: list[Effects] = []
+        dead_letters: list[Outgoing] = []
+        finished: list[Work] = []
+        records, oldest_ms = 0, 0
+        if owned.ready:
+            self._catch_up(owned, owned.ready[0].at_ms, effects)
+            if _changes(effects) < CHANGES_PER_BATCH:
+                count = min(len(owned.ready), self._policy.records)
+                items = [owned.ready.popleft() for _ in range(count)]
+                result = self._engine.process(owned.shard, [item.entry for item in items], owned.hold_ms)
+                effects.append(result)
+                for index, code, detail in result.rejected:
+                    origin = items[index].origin
+                    dead_letters.append(self._intake.refuse_as(origin.source, origin.record, code, "timestamp", detail))
+                oldest_ms = self._note(owned, items, finished)
+                records = count
+        elif owned.seen_ms > owned.shard.memory.frontier_ms and (
+            owned.hold_ms is None or owned.hold_ms > owned.shard.memory.frontier_ms
+        ):
+            # A topic that lagged has caught up and brought nothing newer: what it held back may pass now.
+            self._catch_up(owned, owned.seen_ms, effects)
+            effects.append(self._engine.process(owned.shard, [TimePassed(owned.seen_ms)], owned.hold_ms))
+        if not effects:
+            return None
+        outputs = dead_letters
+        pending: list[PendingSend] = []
+        for effect in effects:
+            outputs += [self._outgoing(output) for output in effect.outputs]
+            pending += [self._pending(output) for output in effect.interventions if self._is_fresh(output, now_ms)]
+        outbox = tuple(pending)
+        return Batch(owned, owned.changelog_batch(outbox), outputs, outbox, effects, finished, records, oldest_ms)
+
+    def to_outgoing(self, pending: PendingSend) -> Outgoing:
+        """Return an outbox entry as it is sent, the first time and every time again."""
+        timestamp_ms = pending.timestamp_ms if pending.timestamp_ms >= 0 else None
+        name = self._topic_name(pending.topic)
+        return Outgoing(name, None, pending.key, pending.value, pending.headers, timestamp_ms)
+
+    def _catch_up(self, owned: Owned, to: int, effects: list[Effects]) -> None:
+        """Let event time on to near `to` in steps while much is due, and stop early when a batch is full."""
+        memory, timers = owned.shard.memory, owned.shard.timers
+        target = to if owned.hold_ms is None else min(to, owned.hold_ms)
+        while memory.frontier_ms and memory.frontier_ms + MAX_TIME_STEP_MS < target:
+            due_ms = timers.earliest_hint_ms()
+            if due_ms is None or due_ms + MAX_TIME_STEP_MS >= target or _changes(effects) >= CHANGES_PER_BATCH:
+                return
+            step_ms = max(due_ms, memory.frontier_ms) + MAX_TIME_STEP_MS
+            effects.append(self._engine.process(owned.shard, [TimePassed(step_ms)], owned.hold_ms))
+
+    def _note(self, owned: Owned, items: Sequence[Item], finished: list[Work]) -> int:
+        """Count entries off their chunks; return the Kafka timestamp of the oldest record."""
+        counts: Counter[str] = Counter()
+        oldest_ms = 0
+        for item in items:
+            source, record, work = item.origin
+            counts[source.name] += 1
+            owned.seen_ms = max(owned.seen_ms, item.at_ms)
+            owned.positions[source.role.value] = SourcePosition(self._policy.source_epoch, record.offset + 1)
+            work.remaining -= 1
+            if not work.remaining:
+                finished.append(work)
+            if record.timestamp > 0 and (not oldest_ms or record.timestamp < oldest_ms):
+                oldest_ms = record.timestamp
+        for name, count in counts.items():
+            self._metrics.count("events", count, topic=name)
+        return oldest_ms
+
+    def _outgoing(self, output: Output) -> Outgoing:
+        encoded = encode(output, self._policy.encoding)
+        timestamp_ms = encoded.timestamp_ms if encoded.timestamp_ms >= 0 else None
+        name = self._topic_name(encoded.topic)
+        return Outgoing(name, None, encoded.key, encoded.value, encoded.headers, timestamp_ms)
+
+    def _pending(self, output: Output) -> PendingSend:
+        encoded = encode(output, self._policy.encoding)
+        return PendingSend(encoded.topic, encoded.key, encoded.value, encoded.headers, encoded.timestamp_ms)
+
+    def _is_fresh(self, output: Output, now_ms: int) -> bool:
+        """Staleness is the shell's: what is too old to send is dropped and counted, and no state knows of it."""
+        max_age_ms, body = self._policy.max_intervention_age_ms, output.body
+        if max_age_ms is None or not isinstance(body, Intervention) or now_ms - to_ms(body.decided_at) <= max_age_ms:
+            return True
+        self._metrics.count("expired_interventions", action=body.action)
+        return False
+
+
+def _changes(effects: list[Effects]) -> int:
+    return sum(effect.counts["timers"] + effect.counts["applied"] for effect in effects)

@@ -1,0 +1,201 @@
+"""Taking a partition over: restore, claim it with a new epoch, send the former owner's outbox again.
+
+The claim is itself a changelog batch. If it does not come to stand where our reading ended, a former owner wrote in
+between: what it wrote is read too, and the claim repeated. From then on readers ignore that owner.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from stream_app.adapters.logs import fields
+from stream_app.adapters.metrics import Recorder
+from stream_app.adapters.stores import Checkpoint, PartitionStore
+from stream_app.engine.engine import Engine
+from stream_app.wire.partition_record import PendingSend, SourcePosition, read_envelope
+from stream_app.worker.aligner import Aligner
+from stream_app.worker.changelog import Changelog
+from stream_app.worker.outgoing import Outgoing
+from stream_app.worker.owned import Owned
+from stream_app.worker.publisher import Publisher
+from stream_app.worker.restoring import Restored, Restorer
+
+logger = logging.getLogger(__name__)
+
+
+class FencedError(RuntimeError):
+    """Another worker has taken this partition over while this one was paused or cut off: this one must end at once."""
+
+
+class SourceRecreatedError(RuntimeError):
+    """A source topic ends before what was processed of it: it was deleted and created again."""
+
+
+class Ownership:
+    """Restores and claims partitions, and watches that nobody else writes to their changelog.
+
+    Parameters
+    ----------
+    engine
+        Opens the shards.
+    changelog, publisher
+        Where to read and write.
+    open_store
+        Makes the store of a partition.
+    new_aligner
+        Makes the merge of a partition.
+    to_outgoing
+        An outbox entry as it is sent.
+    metrics
+        Where recovery is counted.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        changelog: Changelog,
+        publisher: Publisher,
+        open_store: Callable[[int], PartitionStore],
+        new_aligner: Callable[[], Aligner],
+        to_outgoing: Callable[[PendingSend], Outgoing],
+        metrics: Recorder,
+    ) -> None:
+        self._engine = engine
+        self._changelog = changelog
+        self._publisher = publisher
+        self._open_store = open_store
+        self._new_aligner = new_aligner
+        self._to_outgoing = to_outgoing
+        self._metrics = metrics
+
+    async def take_over(self, partitions: Iterable[int]) -> dict[int, Owned]:
+        """Restore partitions and claim them.
+
+        Raises
+        ------
+        ChangelogError, ChangelogFormatError, PublishError
+            The changelog cannot be read, understood or written.
+        """
+        begun = time.monotonic()
+        restorers = {number: Restorer(self._open_store(number)) for number in sorted(partitions)}
+        if not restorers:
+            return {}
+
+        def fold(number: int, records: Sequence[Any]) -> None:
+            restorers[number].take(records)
+
+        ends = await self._changelog.read(
+            {number: restorer.next_offset for number, restorer in restorers.items()}, None, fold
+        )
+        taken = {}
+        for number, restorer in restorers.items():
+            taken[number] = await self._claim(number, restorer, restorer.finish(ends[number]))
+        seconds = time.monotonic() - begun
+        self._metrics.observe("recovery_seconds", seconds)
+        logger.info(
+            "restored",
+            extra=fields(
+                partitions=len(taken),
+                records=sum(restorer.records for restorer in restorers.values()),
+                customers=sum(len(owned.store) for owned in taken.values()),
+                ignored=sum(restorer.ignored for restorer in restorers.values()),
+                seconds=seconds,
+            ),
+        )
+        return taken
+
+    async def still_ours(self, kept: Mapping[int, Owned]) -> set[int]:
+        """Return which partitions nobody else has written to since our last batch."""
+        if not kept:
+            return set()
+        ends = await self._changelog.ends(list(kept))
+        return {number for number, owned in kept.items() if ends[number] == owned.next_offset}
+
+    async def write(self, owned: Owned, records: Sequence[tuple[bytes, bytes | None]]) -> None:
+        """Write a batch of an owned partition; afterwards it is durable, and nobody else owns the partition.
+
+        Raises
+        ------
+        FencedError
+            A worker with the same or a higher epoch has written.
+        PublishError
+            The batch could not be written.
+        """
+        expected = owned.next_offset
+        written = await self._changelog.write(owned.partition, records)
+        owned.next_offset = written.next_offset
+        if written.first_offset != expected or not written.is_unbroken:
+            await self._look_at_foreign(owned, expected, written.next_offset)
+        closing = records[-1][1]
+        assert closing is not None
+        owned.store.commit(Checkpoint(closing, written.next_offset))
+        owned.sequence += 1
+
+    async def _claim(self, number: int, restorer: Restorer, restored: Restored) -> Owned:
+        owned: Owned | None = None
+        sequence = 0
+        while True:
+            store = restorer.store
+            shard = self._engine.open_shard(number, store, restored.record.memory)
+            positions: dict[str, SourcePosition] = dict(restored.record.positions)
+            owned = Owned(number, store, shard, self._new_aligner(), positions)
+            owned.epoch, owned.sequence = restored.epoch + 1, sequence
+            for customer_id in restored.unfinished:
+                store.touch(customer_id)
+            unknown = tuple(customer_id for customer_id in restored.unfinished if customer_id not in store)
+            batch = owned.changelog_batch(restored.record.outbox, unknown)
+            written = await self._changelog.write(number, batch)
+            if written.first_offset == restored.next_offset and written.is_unbroken:
+                break
+            logger.warning("partition %d: its former owner still wrote while it was taken over", number)
+            sequence += 1
+            ours = (owned.epoch, owned.sequence)
+
+            def fold(_: int, records: Sequence[Any], ours: tuple[int, int] = ours) -> None:
+                restorer.take(record for record in records if not _is_of(record, ours))
+
+            span = ({number: restored.next_offset}, {number: written.next_offset})
+            await self._changelog.read(*span, fold)
+            restored = restorer.finish(written.next_offset)
+        owned.next_offset = written.next_offset
+        owned.sequence += 1
+        closing = batch[-1][1]
+        assert closing is not None
+        owned.store.commit(Checkpoint(closing, owned.next_offset))
+        if restored.record.outbox:
+            await self._publisher.send(self._to_outgoing(pending) for pending in restored.record.outbox)
+            self._metrics.count("outbox_resends", len(restored.record.outbox))
+        return owned
+
+    async def _look_at_foreign(self, owned: Owned, start: int, end: int) -> None:
+        """Find out who else wrote: a newer owner ends us; what an older one wrote is written over."""
+        foreign: list[str] = []
+
+        def fold(_: int, records: Sequence[Any]) -> None:
+            for record in records:
+                if record.value is None:
+                    continue
+                _, epoch, sequence = read_envelope(record.value)
+                if epoch > owned.epoch or (epoch == owned.epoch and sequence != owned.sequence):
+                    raise FencedError(
+                        f"Partition {owned.partition} belongs to another worker (epoch {epoch}, ours is "
+                        f"{owned.epoch}): "
+                        "this one was paused or cut off for longer than the group's session timeout. It ends without "
+                        "acknowledging anything; started again, it joins the group like any other."
+                    )
+                if epoch < owned.epoch:
+                    foreign.append(record.key.decode(errors="replace"))
+
+        await self._changelog.read({owned.partition: start}, {owned.partition: end}, fold)
+        if foreign:
+            self._metrics.count("foreign_changelog_records", len(foreign))
+            logger.warning(
+                "partition %d: %d changelog records of a former owner are written over", owned.partition, len(foreign)
+            )
+            for customer_id in foreign:
+                owned.store.touch(customer_id)
+
+
+def _is_of(record: Any, batch: tuple[int, int]) -> bool:
+    return record.value is not None and read_envelope(record.value)[1:] == batch

@@ -1,0 +1,137 @@
+"""Sends many records at once: one Kafka record batch for each topic and partition, all of them awaited.
+
+This is aiokafka's batch API, not Faust's producer: Faust makes one request a record, buffers in a place that its commit
+does not wait for, and logs a failed send where we must crash.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from stream_app.adapters.clients import client_arguments
+from stream_app.settings import Settings
+from stream_app.wire.partition import partition_of
+from stream_app.worker.outgoing import Outgoing
+
+MAX_BATCH_BYTES = 900_000
+"""Below the brokers' default `message.max.bytes` of 1,048,588, which bounds a batch."""
+
+REQUEST_TIMEOUT_MS = 60_000
+"""How long a send may take, retries included: about a broker's restart. Then the worker gives up and is restarted."""
+
+
+class PublishError(RuntimeError):
+    """A record could not be sent. Nothing of its batch may be acknowledged: the worker must end and begin anew."""
+
+
+class WrittenRange(NamedTuple):
+    """Where a sequence of records came to stand in one partition."""
+
+    first_offset: int
+    next_offset: int
+    """Offset behind the last of them."""
+    is_unbroken: bool
+    """False when someone else's records came to stand between them."""
+
+
+def new_producer(settings: Settings, *, idempotent: bool) -> AIOKafkaProducer:
+    """Return the worker's producer, not started. Idempotence needs a broker that knows producer ids."""
+    return AIOKafkaProducer(
+        **client_arguments(settings),
+        client_id=f"{settings.app_id}-worker",
+        acks="all",
+        enable_idempotence=idempotent,
+        max_batch_size=MAX_BATCH_BYTES,
+        max_request_size=1_000_000,
+        linger_ms=0,
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
+    )
+
+
+class Publisher:
+    """Sends through one producer, which its owner starts and stops."""
+
+    def __init__(self, producer: AIOKafkaProducer) -> None:
+        self._producer = producer
+        self._partition_counts: dict[str, int] = {}
+
+    async def send(self, records: Iterable[Outgoing]) -> None:
+        """Send all records, in order within each partition, and return when every one of them is acknowledged.
+
+        Raises
+        ------
+        PublishError
+            At least one was not.
+        """
+        batches: dict[tuple[str, int], list[Any]] = {}
+        for record in records:
+            partition = record.partition
+            if partition is None:
+                count = await self._partition_count(record.topic)
+                partition = partition_of(record.key, count) if record.key is not None else 0
+            self._append(batches.setdefault((record.topic, partition), []), record)
+        pending: list[Awaitable[Any]] = []
+        for (topic, partition), builders in batches.items():
+            pending += [await self._submit(builder, topic, partition) for builder in builders]
+        await self._settle(pending, {topic for topic, _ in batches})
+
+    async def write(self, topic: str, partition: int, records: Sequence[tuple[bytes, bytes | None]]) -> WrittenRange:
+        """Send (key, value) records to one partition, in one batch where they fit, and tell where they stand.
+
+        Raises
+        ------
+        PublishError
+            At least one was not acknowledged.
+        """
+        builders: list[Any] = []
+        for key, value in records:
+            self._append(builders, Outgoing(topic, partition, key, value))
+        # Sizes are read before sending: a sent builder no longer tells.
+        counts = [builder.record_count() for builder in builders]
+        pending = [await self._submit(builder, topic, partition) for builder in builders]
+        results = await self._settle(pending, {topic})
+        first, following, is_unbroken = results[0].offset, results[0].offset, True
+        for result, count in zip(results, counts, strict=True):
+            is_unbroken = is_unbroken and result.offset == following
+            following = result.offset + count
+        return WrittenRange(first, following, is_unbroken)
+
+    def _append(self, builders: list[Any], record: Outgoing) -> None:
+        for _ in range(2):
+            if builders:
+                taken = builders[-1].append(
+                    timestamp=record.timestamp_ms, key=record.key, value=record.value, headers=list(record.headers)
+                )
+                if taken is not None:
+                    return
+            builders.append(self._producer.create_batch())
+        raise PublishError(
+            f"A record of {len(record.value or b''):,} bytes does not fit into a batch for {record.topic}."
+        )
+
+    async def _submit(self, builder: Any, topic: str, partition: int) -> Awaitable[Any]:
+        try:
+            future: Awaitable[Any] = await self._producer.send_batch(builder, topic, partition=partition)
+        except (KafkaError, AssertionError, ValueError) as error:
+            raise PublishError(f"Sending to {topic}/{partition} failed: {error!r}") from error
+        return future
+
+    async def _settle(self, pending: Sequence[Awaitable[Any]], topics: set[str]) -> list[Any]:
+        results = await asyncio.gather(*pending, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise PublishError(f"Sending to {', '.join(sorted(topics))} failed: {result!r}") from result
+        return results
+
+    async def _partition_count(self, topic: str) -> int:
+        count = self._partition_counts.get(topic)
+        if count is None:
+            try:
+                count = len(await self._producer.partitions_for(topic))
+            except KafkaError as error:
+                raise PublishError(f"Nothing is known of topic {topic}: {error!r}") from error
+            self._partition_counts[topic] = count
+        return count

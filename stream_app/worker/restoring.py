@@ -1,0 +1,108 @@
+"""The fold of one changelog partition: which states and which partition record count.
+
+Rules, each for one way in which an owner can fail:
+
+* States count once their batch's partition record follows (the owner died in the middle of a batch that needed more
+than
+  one record batch); compaction may have removed older partition records, and any later one closes all that is before
+  it.
+* Once an owner of a higher epoch has written, whatever an owner of a lower one writes is ignored (it was paused, lost
+the
+  partition and woke up).
+* Of the rest the later record wins, as Kafka's compaction has it.
+"""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from stream_app.adapters.stores import Checkpoint, PartitionStore
+from stream_app.core.partition import PartitionState
+from stream_app.wire.partition_record import (
+    ENVELOPE_BYTES,
+    PARTITION_KEY,
+    STATE,
+    PartitionRecord,
+    decode_partition_record,
+    read_envelope,
+)
+
+
+class Restored(NamedTuple):
+    """What is known of a partition when its changelog has been read."""
+
+    record: PartitionRecord
+    epoch: int
+    """Highest epoch that wrote; 0: nobody ever did."""
+    next_offset: int
+    """Where the changelog ended."""
+    unfinished: tuple[str, ...]
+    """Customers of a batch that its owner did not finish: the next owner must write what counts of them again."""
+
+
+class Restorer:
+    """Reads one partition's changelog into a store.
+
+    Parameters
+    ----------
+    store
+        Empty, or as its checkpoint says.
+    """
+
+    def __init__(self, store: PartitionStore) -> None:
+        self.store = store
+        self._tail: dict[str, bytes | None] = {}
+        self._epoch = 0
+        self._record_value: bytes | None = None
+        self.next_offset = 0
+        self.records = 0
+        self.ignored = 0
+        known = store.checkpoint()
+        if known is not None:
+            self._record_value = known.partition_record
+            self._epoch = read_envelope(known.partition_record).epoch
+            self.next_offset = known.next_offset
+
+    @property
+    def epoch(self) -> int:
+        """Highest epoch read so far."""
+        return self._epoch
+
+    def take(self, records: Iterable[Any]) -> None:
+        """Fold records (aiokafka's ConsumerRecords) of this partition, in the order of the log.
+
+        Raises
+        ------
+        ChangelogFormatError
+            A value that no owner of this release or an older one can have written.
+        """
+        tail = self._tail
+        for record in records:
+            self.records += 1
+            self.next_offset = record.offset + 1
+            key, value = record.key, record.value
+            if value is None:
+                tail[key.decode()] = None
+                continue
+            kind, epoch, _ = read_envelope(value)
+            if epoch < self._epoch:
+                self.ignored += 1
+                continue
+            self._epoch = epoch
+            if kind == STATE:
+                tail[key.decode()] = value[ENVELOPE_BYTES:]
+            elif key == PARTITION_KEY:
+                self.store.load(tail)
+                tail.clear()
+                self._record_value = value
+
+    def finish(self, end_offset: int) -> Restored:
+        """Return what counts, the log having been read to `end_offset`."""
+        self.next_offset = max(self.next_offset, end_offset)
+        unfinished = tuple(self._tail)
+        self._tail.clear()
+        if self._record_value is None:
+            record = PartitionRecord(memory=PartitionState())
+        else:
+            record = decode_partition_record(memoryview(self._record_value)[ENVELOPE_BYTES:])
+            self.store.commit(Checkpoint(self._record_value, self.next_offset))
+        return Restored(record, self._epoch, self.next_offset, unfinished)

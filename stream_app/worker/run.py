@@ -1,0 +1,296 @@
+"""A worker from its settings to its end: the composition root, start, watch, stop."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, NamedTuple
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import UnsupportedVersionError
+
+from stream_app.adapters.assembly import engine_of
+from stream_app.adapters.metrics import Metrics
+from stream_app.adapters.stores import MemoryStore
+from stream_app.core.times import SECOND_MS, from_ms
+from stream_app.core.topics import CUSTOMER_TOPICS, Topic
+from stream_app.settings import Settings
+from stream_app.wire.partition_record import SourcePosition
+from stream_app.worker.aligner import Aligner
+from stream_app.worker.app import WorkerApp, create_app, ends_of, register_customer_agent
+from stream_app.worker.batches import Batcher, BatchPolicy
+from stream_app.worker.changelog import Changelog
+from stream_app.worker.intake import Intake
+from stream_app.worker.outgoing import Outgoing
+from stream_app.worker.ownership import Ownership, SourceRecreatedError
+from stream_app.worker.pipeline import Pipeline, sources_of
+from stream_app.worker.publisher import Publisher, new_producer
+
+logger = logging.getLogger(__name__)
+
+STOP_SECONDS = 45.0
+"""How long a graceful stop may take; then the process ends all the same, with what was not finished unacknowledged."""
+
+CACHED_STATES = 40_000
+"""Decoded states that a worker keeps, over all partitions."""
+
+ALIGNED = (*CUSTOMER_TOPICS, Topic.REROUTED, Topic.TICKS)
+
+
+class TopicSetupError(RuntimeError):
+    """Topics are missing or have partition counts that cannot work; the message says which and what to do."""
+
+
+class WorkerCrashedError(RuntimeError):
+    """Faust gave up; its reason is the cause."""
+
+
+class Worker(NamedTuple):
+    """A worker put together and not yet started."""
+
+    settings: Settings
+    app: WorkerApp
+    pipeline: Pipeline
+    producer: AIOKafkaProducer
+    publisher: Publisher
+    metrics: Metrics
+    failure: asyncio.Future[BaseException]
+
+
+async def build_worker(settings: Settings, metrics: Metrics) -> Worker:
+    """Connect a producer, look at the topics and put a worker together. Its owner stops the producer.
+
+    Raises
+    ------
+    TopicSetupError
+        Topics are missing, or have partition counts that cannot work.
+    aiokafka.errors.KafkaError
+        The brokers cannot be reached.
+    """
+    producer = await _start_producer(settings)
+    try:
+        foreign = await _look_at_topics(settings, producer)
+    except BaseException:
+        await producer.stop()
+        raise
+    names = {topic: settings.topic(topic) for topic in Topic}
+    sources = sources_of(names, [role for role in ALIGNED if role not in foreign], foreign)
+    engine = engine_of(settings)
+    publisher = Publisher(producer)
+    intake = Intake(
+        settings.decode_limits(),
+        settings.partitions,
+        names[Topic.REROUTED],
+        names[Topic.DEAD_LETTERS],
+        settings.dead_letter_flood_count,
+        metrics,
+    )
+    max_age_ms = settings.max_intervention_age_seconds * SECOND_MS if settings.clock == "wall" else None
+    policy = BatchPolicy(settings.max_chunk_records, settings.encode_policy(), settings.source_epoch, max_age_ms)
+    batcher = Batcher(engine, intake, policy, settings.topic, metrics)
+    lanes = len(ALIGNED)
+    cached = max(256, CACHED_STATES // settings.partitions)
+    ownership = Ownership(
+        engine,
+        Changelog(settings, publisher, metrics),
+        publisher,
+        lambda _: MemoryStore(cached),
+        lambda: Aligner(lanes, settings.alignment_wait_ms),
+        batcher.to_outgoing,
+        metrics,
+    )
+    pipeline = Pipeline(engine, sources, intake, batcher, ownership, publisher, metrics, _now_ms)
+    app = create_app(settings)
+    failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+
+    def fail(error: BaseException) -> None:
+        if not failure.done():
+            failure.set_result(error)
+
+    async def restore(partitions: set[int]) -> None:
+        metrics.count("rebalances")
+        consumer = app.consumer
+        pipeline.attach(consumer)
+        try:
+            await pipeline.own(partitions)
+            held = {
+                (names[Topic(role)], number): position
+                for number, owned in pipeline.owned.items()
+                for role, position in owned.positions.items()
+            }
+            _refuse_recreated(settings, held, await ends_of(consumer, held) if held else {})
+        except Exception as error:
+            fail(error)
+            raise
+
+    app.restore = restore
+    app.quiescent = pipeline
+    register_customer_agent(app, [source.name for source in sources], pipeline, fail)
+    return Worker(settings, app, pipeline, producer, publisher, metrics, failure)
+
+
+@contextlib.asynccontextmanager
+async def running(worker: Worker) -> AsyncIterator[None]:
+    """Run a worker inside the block: start all its parts, end them in order.
+
+    The block is not interrupted when something fails: it must watch `worker.failure`.
+    """
+    tasks: list[asyncio.Task[None]] = []
+
+    def watch(work: Callable[[], Awaitable[None]], name: str) -> None:
+        async def guarded() -> None:
+            try:
+                await work()
+            except Exception as error:  # noqa: BLE001 - whatever it is, it ends the process, and is told there
+                if not worker.failure.done():
+                    worker.failure.set_result(error)
+
+        tasks.append(asyncio.create_task(guarded(), name=name))
+
+    watch(worker.pipeline.run, "pipeline")
+    watch(lambda: _watch_faust(worker.app), "faust-watch")
+    if worker.settings.clock == "wall":
+        watch(lambda: _write_ticks(worker), "ticks")
+    try:
+        await worker.app.start()
+        yield
+    finally:
+        try:
+            await worker.app.stop()
+        finally:
+            worker.pipeline.stop()
+            for task in tasks:
+                if task.get_name() != "pipeline":
+                    task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await worker.producer.stop()
+
+
+async def serve(settings: Settings, metrics: Metrics, stop: asyncio.Event) -> None:
+    """Run a worker until `stop` is set, then end gracefully; raises what made it end otherwise.
+
+    Parameters
+    ----------
+    settings
+        All configuration.
+    metrics
+        Where the worker counts.
+    stop
+        Set by signals.
+    """
+    worker = await build_worker(settings, metrics)
+    async with running(worker):
+        stopped = asyncio.ensure_future(stop.wait())
+        waited_for: set[asyncio.Future[Any]] = {stopped, worker.failure}
+        await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+    if worker.failure.done():
+        raise worker.failure.result()
+
+
+def run_worker(settings: Settings) -> None:
+    """Run a worker in this process until SIGTERM or Ctrl-C; raises what made it end otherwise.
+
+    Parameters
+    ----------
+    settings
+        All configuration.
+    """
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        await serve(settings, Metrics("worker"), stop)
+
+    asyncio.run(main())
+
+
+async def _start_producer(settings: Settings) -> AIOKafkaProducer:
+    """Start a producer, without idempotence where the broker knows none (then a retry may double a record)."""
+    producer = new_producer(settings, idempotent=True)
+    try:
+        await producer.start()
+    except UnsupportedVersionError:
+        await producer.stop()
+        producer = new_producer(settings, idempotent=False)
+        await producer.start()
+    except BaseException:
+        await producer.stop()
+        raise
+    return producer
+
+
+async def _look_at_topics(settings: Settings, producer: AIOKafkaProducer) -> list[Topic]:
+    """Return the input topics with another partition count than the customers', having refused what cannot work."""
+    cluster = await producer.client.fetch_all_metadata()
+    known = cluster.topics()
+    names = {role.value: settings.topic(role) for role in Topic} | {"changelog": settings.changelog_topic}
+    optional = {Topic.PRODUCTS.value, Topic.CALENDAR.value}
+    missing = [name for role, name in names.items() if name not in known and role not in optional]
+    if missing:
+        raise TopicSetupError(
+            f"topics are missing on {settings.bootstrap}: {', '.join(missing)}. Create them with 'stream-app topics "
+            "create', or name your own by STREAM_APP_TOPIC_... (see 'stream-app settings')"
+        )
+    foreign = []
+    for role in (*ALIGNED, "changelog"):
+        count = len(cluster.partitions_for_topic(names[role]) or ())
+        if count == settings.partitions:
+            continue
+        if role not in CUSTOMER_TOPICS:
+            raise TopicSetupError(
+                f"{names[role]} has {count} partitions, and STREAM_APP_PARTITIONS is {settings.partitions}: they must "
+                "agree, and never change for the life of an app id. Set it as it was, or begin with a new "
+                "STREAM_APP_APP_ID ('stream-app topics check' shows all differences)"
+            )
+        logger.warning(
+            "%s has %d partitions, and customers have %d: all its records are re-published by customer, which costs "
+            "time and the order between topics",
+            names[role],
+            count,
+            settings.partitions,
+        )
+        foreign.append(Topic(role))
+    return foreign
+
+
+def _refuse_recreated(
+    settings: Settings, held: dict[tuple[str, int], SourcePosition], ends: dict[tuple[str, int], int]
+) -> None:
+    for (topic, partition), position in held.items():
+        end = ends.get((topic, partition))
+        if end is not None and position.epoch == settings.source_epoch and position.next_offset > end:
+            raise SourceRecreatedError(
+                f"{topic}/{partition} ends at offset {end}, but was processed up to {position.next_offset}: it was "
+                "deleted and created again, and its new records would be taken for old ones. If that was meant, set "
+                f"STREAM_APP_SOURCE_EPOCH={settings.source_epoch + 1} for all workers and start again"
+            )
+
+
+async def _watch_faust(app: WorkerApp) -> None:
+    while not app.crashed:  # noqa: ASYNC110 - mode's own event belongs to its services
+        await asyncio.sleep(0.2)
+    raise WorkerCrashedError(f"Faust gave up: {app.crash_reason!r}") from app.crash_reason
+
+
+async def _write_ticks(worker: Worker) -> None:
+    """Let the passing of idle time into the log, for every owned partition in which nothing happened."""
+    settings, pipeline = worker.settings, worker.pipeline
+    topic = settings.topic(Topic.TICKS)
+    while True:
+        await asyncio.sleep(settings.tick_seconds)
+        if not pipeline.is_working:
+            continue
+        value = b'{"timestamp":"%s"}' % from_ms(_now_ms()).isoformat().encode()
+        idle = pipeline.idle_partitions(time.monotonic() - settings.tick_seconds)
+        await worker.publisher.send(Outgoing(topic, number, b"%d" % number, value) for number in idle)
+        worker.metrics.count("ticks_sent", len(idle))
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+

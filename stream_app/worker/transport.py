@@ -1,0 +1,219 @@
+"""Batch delivery: a Faust transport that hands on one Faust message for each chunk of polled records.
+
+Everything here overrides internals of faust-streaming 0.15.3 (pinned); tests/worker/test_transport_contract.py fails
+when they change. What Faust keeps: the consumer thread, group membership, assignment, the commit timer, pausing and
+resuming. What is replaced, and why:
+
+* `getmany`: one message a chunk instead of a record, which is where stock Faust spends its time; fair over partitions;
+  bounded by records and bytes instead of messages; and it never hands on records that were fetched before a seek (Faust
+  compares the group's generation after the fetch returned, so that a slow fetch can slip stale records past it, and the
+  records between are then taken for a gap and committed).
+* `ack`, `_new_offset` and what feeds them: Faust infers what is done from gaps between offsets. `OffsetLedger` knows.
+* `perform_seek`: never beside a fetch.
+* `wait_empty` and revocation: the pipeline first finishes the batch under way and drops the rest, which is read again.
+"""
+
+import asyncio
+import itertools
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import faust
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+from faust.types.tuples import ConsumerMessage
+
+from stream_app.worker.offsets import Delivery, OffsetLedger, SourcePartition
+
+FULL_POLL_SECONDS = 0.02
+"""How long a poll waits while partitions are left out of it because the buffer is full: they may have room soon."""
+
+
+class Chunk(NamedTuple):
+    """The value of one Faust message: consecutive records of one partition."""
+
+    delivery: Delivery
+    records: list[Any]
+    """aiokafka's ConsumerRecords, oldest first."""
+    seeks: int
+    """How often the consumer had sought when this was fetched: a chunk from before a seek is stale."""
+
+
+class ChunkPolicy(NamedTuple):
+    """Bounds of what is fetched ahead."""
+
+    chunk_records: int
+    buffer_records: int
+    buffer_bytes: int
+
+
+class Quiescent(Protocol):
+    """What must come to rest before partitions are given up."""
+
+    async def quiesce(self) -> None:
+        """Finish the batch under way, drop what is buffered, and take nothing until resumed."""
+        ...
+
+
+class BatchApp(faust.App):  # type: ignore[misc]
+    """A Faust app whose consumer delivers chunks. Set `chunk_policy` and `quiescent` before it starts."""
+
+    chunk_policy = ChunkPolicy(500, 50_000, 64 << 20)
+    quiescent: Quiescent | None = None
+
+    def _new_transport(self) -> "BatchTransport":
+        return BatchTransport(self.conf.broker_consumer, self)
+
+
+class BatchConsumer(driver.Consumer):  # type: ignore[misc]
+    """The consumer of a `BatchApp`; see the module's description."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.ledger = OffsetLedger()
+        self.seeks = 0
+        self._undelivered: Counter[SourcePartition] = Counter()
+        self._polled: dict[SourcePartition, tuple[int | None, int | None]] = {}
+        self._fetching = asyncio.Lock()
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:  # noqa: ASYNC109 - Faust's signature
+        """Poll once and yield the chunks, partition by partition in turn."""
+        if not self.flow_active:
+            await self.wait(self.can_resume_flow)
+        async with self._fetching:
+            seeks = self.seeks
+            wanted, is_full = self._wanted()
+            if not wanted:
+                records: Mapping[Any, list[Any]] = {}
+            else:
+                records = await self._getmany(wanted, min(timeout, FULL_POLL_SECONDS) if is_full else timeout)
+                self._note_positions()
+            chunks = list(self._cut(records)) if records and seeks == self.seeks else []
+        if not wanted:
+            await asyncio.sleep(FULL_POLL_SECONDS)
+        for source, cut in chunks:
+            if not self.flow_active or seeks != self.seeks or self.should_stop:
+                return
+            yield self._deliver(source, cut, seeks)
+
+    def taken(self, chunk: Chunk) -> bool:
+        """Note that the stream handed a chunk over; False if it is stale and must not be processed."""
+        source = chunk.delivery.source
+        if chunk.seeks != self.seeks or not chunk.delivery.open:
+            return False
+        self._undelivered[source] -= 1
+        return True
+
+    def finish(self, chunk: Chunk) -> None:
+        """Note that all records of a chunk are processed and their effects durable; Faust's timer commits."""
+        if self.ledger.finish(chunk.delivery):
+            self._n_acked += 1
+
+    def lags(self, source: SourcePartition) -> bool:
+        """Tell whether the log is known to hold records of this partition that the stream has not handed over."""
+        if self._undelivered[source] > 0:
+            return True
+        position, highwater = self._polled.get(source, (None, None))
+        return position is None or highwater is None or position < highwater
+
+    def end_of(self, source: SourcePartition) -> int | None:
+        """Return the newest known end of a partition's log."""
+        return self._polled.get(source, (None, None))[1]
+
+    def committed_of(self, source: SourcePartition) -> int | None:
+        """Return what was committed by this consumer or found committed; None where nothing is."""
+        offset: int | None = self._committed_offset[source]
+        return offset
+
+    async def perform_seek(self) -> None:
+        """Go back to the committed offsets; what was fetched before is stale from here on."""
+        async with self._fetching:
+            await super().perform_seek()
+            self.seeks += 1
+            self.ledger.drop()
+            self._undelivered.clear()
+            self._polled.clear()
+
+    async def wait_empty(self) -> None:
+        """Come to rest: after this nothing is under way, and all that was finished is committed."""
+        await self._come_to_rest()
+        await super().wait_empty()
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Commit what is finished while the partitions are still ours, then let go of them."""
+        await self._come_to_rest()
+        await self.commit()
+        self.ledger.forget(SourcePartition(*tp) for tp in revoked)
+        await super().on_partitions_revoked(revoked)
+
+    def ack(self, message: ConsumerMessage) -> bool:
+        """Do nothing but satisfy Faust: chunks are finished by `finish`, in their own time."""
+        message.acked = True
+        self._unacked_messages.discard(message)
+        return False
+
+    async def _come_to_rest(self) -> None:
+        if self.app.quiescent is not None:
+            await self.app.quiescent.quiesce()
+        self._unacked_messages.clear()
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+        for source in self.ledger.sources():
+            if topics is None or source.topic in topics or source in topics:
+                yield TP(*source)
+
+    def _new_offset(self, tp: TP) -> int | None:
+        return self.ledger.committable(SourcePartition(*tp))
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Gaps say nothing about what is done; see `OffsetLedger`."""
+
+    def _wanted(self) -> tuple[set[TP], bool]:
+        """Return the partitions to poll, and whether some are left out because the buffer is full."""
+        active = {tp for tp in self._get_active_partitions() if not self._is_changelog_tp(tp)}
+        policy, ledger = self.app.chunk_policy, self.ledger
+        if ledger.held_records < policy.buffer_records and ledger.held_bytes < policy.buffer_bytes:
+            return active, False
+        # A partition of which nothing is held may always fetch: the merge could be waiting for just that one.
+        return {tp for tp in active if not ledger.holds(SourcePartition(*tp))}, True
+
+    def _note_positions(self) -> None:
+        """Remember how far was fetched, at a moment when no fetch is under way: between polls positions are true."""
+        subscription = self._thread._ensure_consumer()._subscription.subscription  # noqa: SLF001 - no public way tells position and highwater without asking the broker
+        if subscription is None or subscription.assignment is None:
+            return
+        assignment = subscription.assignment
+        for tp in assignment.tps:
+            state = assignment.state_value(tp)
+            position = state.position if state.has_valid_position else None
+            self._polled[SourcePartition(tp.topic, tp.partition)] = (position, state.highwater)
+
+    def _cut(self, polled: Mapping[Any, list[Any]]) -> Iterator[tuple[SourcePartition, list[Any]]]:
+        """Cut polled records into chunks, going round over the partitions."""
+        size = self.app.chunk_policy.chunk_records
+        lanes = []
+        for tp, records in polled.items():
+            source = SourcePartition(tp.topic, tp.partition)
+            read = self._read_offset[TP(*source)]
+            fresh = [record for record in records if read is None or record.offset >= read]
+            cuts = [fresh[start : start + size] for start in range(0, len(fresh), size)]
+            self._undelivered[source] += len(cuts)
+            lanes.append([(source, cut) for cut in cuts])
+        for turn in itertools.zip_longest(*lanes):
+            yield from (chunk for chunk in turn if chunk is not None)
+
+    def _deliver(self, source: SourcePartition, records: list[Any], seeks: int) -> tuple[TP, ConsumerMessage]:
+        tp = TP(*source)
+        size = sum(len(record.key or b"") + len(record.value or b"") for record in records)
+        delivery = self.ledger.deliver(source, records[0].offset, records[-1].offset, len(records), size)
+        message = self._to_message(tp, records[-1])
+        message.value = Chunk(delivery, records, seeks)
+        message.key = None
+        return tp, message
+
+
+class BatchTransport(driver.Transport):  # type: ignore[misc]
+    """Faust's aiokafka transport with the chunk consumer."""
+
+    Consumer = BatchConsumer
