@@ -102,8 +102,8 @@ class CatalogueDecider:
         worth_telling = point.tier >= MEDIUM or not URGENT.isdisjoint(signals)
         in_epoch = ledger.epoch >= 0 and now_ms < ledger.drawn_at_ms + EPOCH_MS
         if in_epoch and not ledger.drawn_open:
-            sentence = f"The choice for these {EPOCH_DAYS} days was made: {ledger.drawn}."
-            return self._no(point, ledger, "epoch", sentence, worth_telling)
+            # The choice of this epoch was told when it was drawn.
+            return Quiet("epoch")
         if in_epoch:
             candidates = [action for action in candidates if action.name == ledger.drawn]
             if not candidates:
