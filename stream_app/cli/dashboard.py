@@ -12,7 +12,7 @@ import typer
 from stream_app.cli.errors import CommandError, ExitCode
 from stream_app.dashboard.server import UnprotectedError
 from stream_app.dashboard.service import serve
-from stream_app.settings import Settings
+from stream_app.settings import Settings, load_settings
 
 
 def dashboard(
@@ -27,7 +27,7 @@ def dashboard(
     ] = True,
 ) -> None:
     """Serve the live page for retention people: tiers, interventions and their reasons, quality, stories."""
-    settings = Settings()
+    settings = load_settings()
     chosen = settings.dashboard_port if port is None else port
     try:
         asyncio.run(_until_stopped(settings, host, chosen, inputs=inputs))

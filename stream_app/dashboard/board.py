@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from stream_app.core.events import OrderEvent
-from stream_app.core.times import day_of, from_ms, iso, to_ms
+from stream_app.core.times import DAY_MS, day_of, from_ms, iso, to_ms
 from stream_app.core.topics import Topic
 from stream_app.dashboard.census import TierCensus
 from stream_app.dashboard.quality import QualityCurve
@@ -74,7 +74,7 @@ class Board:
         """
         try:
             self._fold(topic, (key or b"").decode("utf-8"), value, headers, record_ms)
-        except (ValueError, KeyError, TypeError):
+        except (AttributeError, KeyError, TypeError, ValueError):
             self.unreadable += 1
 
     def _fold(self, topic: Topic, key: str, value: bytes | None, headers: Headers, record_ms: int) -> None:
@@ -104,16 +104,12 @@ class Board:
         at_ms = _event_ms(body, record_ms)
         match topic:
             case Topic.SCORES:
-                self.newest_ms = max(self.newest_ms, at_ms)
-                self.census.put(customer, body["tier"])
-                self.horizon_days = body["horizon_days"]
-                self.model_version, self.cold_start = body["model_version"], body["cold_start"]
-                self.stories.open(customer).score(at_ms, body["probability"], body["tier"])
+                self._score(customer, at_ms, body)
             case Topic.WARNINGS:
+                text = f"Risk went from {body['previous_tier']} to {body['tier']}"
+                because = _because(body)
                 self.warnings += 1
-                self.stories.open(customer).tell(
-                    at_ms, "tier", f"Risk went from {body['previous_tier']} to {body['tier']}", _because(body)
-                )
+                self.stories.open(customer).tell(at_ms, "tier", text, because)
             case Topic.INTERVENTIONS:
                 self._intervention(customer, at_ms, body)
             case Topic.SUPPRESSED:
@@ -121,51 +117,58 @@ class Board:
             case _:
                 self._input(topic, customer, at_ms, body)
 
+    def _score(self, customer: str, at_ms: int, body: Body) -> None:
+        tier, probability = str(body["tier"]), float(body["probability"])
+        self.horizon_days = int(body["horizon_days"])
+        self.model_version, self.cold_start = str(body["model_version"]), bool(body["cold_start"])
+        self.newest_ms = max(self.newest_ms, at_ms)
+        self.census.put(customer, tier)
+        self.stories.open(customer).score(at_ms, probability, tier)
+
     def _intervention(self, customer: str, at_ms: int, body: Body) -> None:
+        told: dict[str, object] = {
+            "at": at_ms,
+            "customer": customer,
+            "action": body["action"],
+            "channel": body["channel"],
+            "tier": body["tier"],
+            "probability": body["probability"],
+            "expected_value": body.get("expected_value"),
+            "trigger": body["trigger"],
+            "reasons": _reasons(body),
+            "products": [self._product_names.get(one, one) for one in body["content"]["products"][:PICKS_SHOWN]],
+        }
         if not self._first_time(body["intervention_id"]):
             return
         self.by_action[body["action"]] += 1
+        self.interventions.append(told)
         day = day_of(at_ms)
         self.by_day[day] = self.by_day.get(day, 0) + 1
         while len(self.by_day) > DAYS_SHOWN:
             del self.by_day[min(self.by_day)]
-        self.interventions.append(
-            {
-                "at": at_ms,
-                "customer": customer,
-                "action": body["action"],
-                "channel": body["channel"],
-                "tier": body["tier"],
-                "probability": body["probability"],
-                "expected_value": body.get("expected_value"),
-                "trigger": body["trigger"],
-                "reasons": _reasons(body),
-                "products": [self._product_names.get(one, one) for one in body["content"]["products"][:PICKS_SHOWN]],
-            }
-        )
         text = f"{_words(body['action'])} by {_words(body['channel'])}"
         self.stories.contacted(customer, at_ms).tell(at_ms, "intervention", text, _because(body))
 
     def _suppressed(self, customer: str, at_ms: int, body: Body) -> None:
+        reason, detail = body["reason"], body["detail"]
+        told: dict[str, object] = {
+            "at": at_ms,
+            "customer": customer,
+            "reason": reason,
+            "detail": detail,
+            "action": body.get("action"),
+            "tier": body["tier"],
+            "probability": body["probability"],
+        }
         if not self._first_time(body["suppression_id"]):
             return
-        self.by_reason[body["reason"]] += 1
+        self.by_reason[reason] += 1
         # a few of each reason: the commonest must not hide the others
-        kept = 2 if body["reason"] in REPETITIONS else LATEST_OF_REASON
-        self.suppressed.setdefault(body["reason"], deque(maxlen=kept)).append(
-            {
-                "at": at_ms,
-                "customer": customer,
-                "reason": body["reason"],
-                "detail": body["detail"],
-                "action": body.get("action"),
-                "tier": body["tier"],
-                "probability": body["probability"],
-            }
-        )
+        kept = 2 if reason in REPETITIONS else LATEST_OF_REASON
+        self.suppressed.setdefault(reason, deque(maxlen=kept)).append(told)
         story = self.stories.find(customer)
-        if story is not None and body["reason"] not in REPETITIONS:
-            story.tell(at_ms, "suppressed", f"Not contacted: {_words(body['reason'])}", body["detail"])
+        if story is not None and reason not in REPETITIONS:
+            story.tell(at_ms, "suppressed", f"Not contacted: {_words(reason)}", detail)
 
     def _input(self, topic: Topic, customer: str, at_ms: int, body: Body) -> None:
         """Tell what a customer did, where a story of theirs is kept; the inputs of all others are passed over."""
@@ -207,7 +210,7 @@ class Board:
             "interventions": {
                 "total": self.by_action.total(),
                 "by_action": self.by_action.most_common(),
-                "by_day": [[from_ms(day * 86_400_000).date().isoformat(), n] for day, n in sorted(self.by_day.items())],
+                "by_day": [[from_ms(day * DAY_MS).date().isoformat(), n] for day, n in sorted(self.by_day.items())],
                 "latest": list(self.interventions)[::-1],
             },
             "suppressed": {

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import binascii
+import contextlib
 import hmac
 import secrets
 from collections.abc import Mapping
@@ -59,14 +60,15 @@ def build_app(source: Source, *, host: str, token: str) -> web.Application:
             f"the live page on {host} would show customers to everyone who reaches it: set STREAM_APP_API_TOKEN "
             "(the browser asks for it as password), or serve it on 127.0.0.1"
         )
+    views = _Views(source)
     app = web.Application(middlewares=[_guard(token)])
     app.add_routes(
         [
-            web.get("/", _page),
-            web.get("/summary.json", lambda _: _answer(source.summary())),
-            web.get("/stream", lambda request: _stream(request, source)),
-            web.get("/story/{customer}", lambda request: _answer(source.story_of(request.match_info["customer"]))),
-            web.get("/healthz", lambda _: _health(source)),
+            web.get("/", views.page),
+            web.get("/summary.json", views.summary),
+            web.get("/stream", views.stream),
+            web.get("/story/{customer}", views.story),
+            web.get("/healthz", views.health),
         ]
     )
     return app
@@ -98,37 +100,48 @@ def _given(request: web.Request) -> bytes:
     return b""
 
 
-async def _page(_: web.Request) -> web.Response:
-    nonce = secrets.token_urlsafe(12)
-    html = files("stream_app.dashboard").joinpath("page.html").read_text("utf-8").replace("{{nonce}}", nonce)
-    policy = (
-        f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; "
-        "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
-    headers = {"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
-    return web.Response(text=html, content_type="text/html", headers=headers)
+class _Views:
+    """The handlers, around one source."""
 
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._html = files("stream_app.dashboard").joinpath("page.html").read_text("utf-8")
 
-async def _answer(body: Mapping[str, object] | None) -> web.Response:
-    if body is None:
-        return web.Response(
-            status=404, body=b'{"error":"no story is kept of this customer"}', content_type="application/json"
+    async def page(self, _: web.Request) -> web.Response:
+        """Answer with the page; only the script and style in it may run, and nothing may be loaded from elsewhere."""
+        nonce = secrets.token_urlsafe(12)
+        policy = (
+            f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; "
+            "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         )
-    return web.Response(body=orjson.dumps(body), content_type="application/json", headers={"Cache-Control": "no-store"})
+        headers = {"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+        return web.Response(text=self._html.replace("{{nonce}}", nonce), content_type="text/html", headers=headers)
+
+    async def summary(self, _: web.Request) -> web.Response:
+        """Answer with everything that the page shows."""
+        return _json(self._source.summary())
+
+    async def story(self, request: web.Request) -> web.Response:
+        """Answer with one customer's story."""
+        story = self._source.story_of(request.match_info["customer"])
+        return _json({"error": "no story is kept of this customer"}, 404) if story is None else _json(story)
+
+    async def health(self, _: web.Request) -> web.Response:
+        """Tell whether the page is being kept up to date."""
+        failure = self._source.failure()
+        return web.Response(status=200 if failure is None else 503, text=(failure or "ok") + "\n")
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        """Push the summary every second, until the reader leaves."""
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
+        await response.prepare(request)
+        with contextlib.suppress(ConnectionError):  # the page was closed
+            while True:
+                await response.write(b"data: " + orjson.dumps(self._source.summary()) + b"\n\n")
+                await asyncio.sleep(PUSH_SECONDS)
+        return response
 
 
-async def _health(source: Source) -> web.Response:
-    failure = source.failure()
-    return web.Response(status=200 if failure is None else 503, text=(failure or "ok") + "\n")
-
-
-async def _stream(request: web.Request, source: Source) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
-    await response.prepare(request)
-    while not request.transport or not request.transport.is_closing():
-        try:
-            await response.write(b"data: " + orjson.dumps(source.summary()) + b"\n\n")
-        except ConnectionError:  # the reader closed the page
-            break
-        await asyncio.sleep(PUSH_SECONDS)
-    return response
+def _json(body: Mapping[str, object], status: int = 200) -> web.Response:
+    headers = {"Cache-Control": "no-store"}
+    return web.Response(body=orjson.dumps(body), status=status, content_type="application/json", headers=headers)
