@@ -83,19 +83,7 @@ class SnapshotFollower:
             client_id=f"{self._settings.app_id}-snapshots",
         )
         self._consumer = consumer
-        try:
-            # Without a group, aiokafka waits for ever for a topic that is not there.
-            async with asyncio.timeout(self._patience_seconds):
-                await consumer.start()
-        except TimeoutError:
-            raise RuntimeError(
-                f"topic {topic} did not show up in {self._patience_seconds:.0f} s: run 'stream-app topics check'"
-            ) from None
-        assigned = consumer.assignment()
-        ends = await consumer.end_offsets(assigned)
-        for partition, end in ends.items():
-            while await consumer.position(partition) < end:
-                await self._poll()
+        await read_registry(consumer, self._registry, self._patience_seconds)
         if not self._choose():
             self._hand_over(PriorScorer(self._settings.horizon_days), None, Choice("", "nobody"))
 
@@ -127,11 +115,7 @@ class SnapshotFollower:
 
     async def _poll(self) -> int:
         assert self._consumer is not None, "start first"
-        batches = await self._consumer.getmany(timeout_ms=POLL_MS)
-        records = [record for batch in batches.values() for record in batch]
-        for record in records:
-            self._registry.apply(record.key, record.value, record.headers, record.timestamp)
-        return len(records)
+        return await _read_some(self._consumer, self._registry)
 
     def _choose(self) -> bool:
         """Put the chosen version into force; return whether a model was ever handed over."""
@@ -187,3 +171,33 @@ class SnapshotFollower:
         metrics.gauge("model_trained_through_timestamp_seconds", snapshot.trained_through_ms / 1_000)
         for measure, value in snapshot.metrics.items():
             metrics.gauge("model_quality", value, measure=measure)
+
+
+async def read_registry(consumer: AIOKafkaConsumer, registry: ModelRegistry, patience_seconds: float) -> None:
+    """Start a group-less consumer on the topic and read it to its present end.
+
+    Raises
+    ------
+    RuntimeError
+        If the topic did not show up in `patience_seconds`.
+    """
+    try:
+        # Without a group, aiokafka waits for ever for a topic that is not there.
+        async with asyncio.timeout(patience_seconds):
+            await consumer.start()
+    except TimeoutError:
+        names = ", ".join(consumer.subscription())
+        raise RuntimeError(
+            f"topic {names} did not show up in {patience_seconds:.0f} s: run 'stream-app topics check'"
+        ) from None
+    for partition, end in (await consumer.end_offsets(consumer.assignment())).items():
+        while await consumer.position(partition) < end:
+            await _read_some(consumer, registry)
+
+
+async def _read_some(consumer: AIOKafkaConsumer, registry: ModelRegistry) -> int:
+    batches = await consumer.getmany(timeout_ms=POLL_MS)
+    records = [record for batch in batches.values() for record in batch]
+    for record in records:
+        registry.apply(record.key, record.value, record.headers, record.timestamp)
+    return len(records)

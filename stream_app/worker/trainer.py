@@ -14,10 +14,12 @@ import mode
 from faust.types import TP
 
 from stream_app.adapters.checkpoints import CheckpointStore
-from stream_app.adapters.clients import faust_authentication, faust_broker_urls
+from stream_app.adapters.clients import faust_broker_urls
 from stream_app.adapters.metrics import Metrics
 from stream_app.core.topics import Topic
+from stream_app.learning.learner import Learner
 from stream_app.settings import Settings
+from stream_app.worker.app import credentials
 from stream_app.worker.http import HttpServices
 from stream_app.worker.http_ports import Readiness
 from stream_app.worker.trainer_group import align_group
@@ -43,6 +45,11 @@ class FolderInUseError(RuntimeError):
     """Another trainer works in the same checkpoint folder."""
 
 
+def learners_of(settings: Settings) -> LearnerFactory:
+    """Return the product's learner for the horizon of the settings."""
+    return LearnerFactory(lambda: Learner(settings.horizon_days), Learner.restore)
+
+
 def trainer_group(settings: Settings) -> str:
     """Return the trainer's consumer group."""
     return f"{settings.app_id}-trainer"
@@ -54,21 +61,10 @@ def create_trainer_app(settings: Settings, service: TrainerService) -> faust.App
     Waiting for acknowledgements on rebalance and stop is off, because they wait for a checkpoint themselves; what is
     not acknowledged is read again and skipped by its offset.
     """
-    authentication = faust_authentication(settings)
-    credentials: Any = None
-    if authentication.kind == "sasl":
-        credentials = faust.SASLCredentials(
-            username=authentication.username,
-            password=authentication.password,
-            mechanism=authentication.mechanism,
-            ssl_context=authentication.ssl_context,
-        )
-    elif authentication.kind == "ssl":
-        credentials = faust.SSLCredentials(authentication.ssl_context)
     app = _TrainerApp(
         trainer_group(settings),
         broker=faust_broker_urls(settings),
-        broker_credentials=credentials,
+        broker_credentials=credentials(settings),
         broker_session_timeout=float(settings.session_timeout_seconds),
         consumer_auto_offset_reset="earliest",
         key_serializer="raw",

@@ -3,12 +3,11 @@ import hashlib
 from collections.abc import Sequence
 
 import pytest
-from aiokafka import AIOKafkaProducer
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
+from support.models import published, send, snapshot
 
-from stream_app.adapters.clients import client_arguments
 from stream_app.adapters.metrics import Metrics
 from stream_app.adapters.model_registry import (
     ModelRecord,
@@ -18,26 +17,9 @@ from stream_app.adapters.model_registry import (
     snapshot_record,
     tombstone,
 )
-from stream_app.core.features import FEATURES_HASH
-from stream_app.core.topics import Topic
 from stream_app.learning.scorer import Scorer
-from stream_app.learning.snapshot import ModelSnapshot
 from stream_app.settings import Settings
 from stream_app.worker.snapshots import SnapshotFollower
-
-
-def snapshot(version: str, horizon_days: int = 30, intercept: float = 0.5) -> ModelSnapshot:
-    return ModelSnapshot(
-        version=version,
-        model="ekf",
-        horizon_days=horizon_days,
-        features_hash=FEATURES_HASH,
-        inputs=(),
-        intercept=intercept,
-        metrics={"auc": 0.75},
-        trained_examples=12,
-        trained_through_ms=86_400_000,
-    )
 
 
 def fold(records: Sequence[ModelRecord]) -> ModelRegistry:
@@ -45,11 +27,6 @@ def fold(records: Sequence[ModelRecord]) -> ModelRegistry:
     for number, record in enumerate(records):
         registry.apply(record.key, record.value, record.headers, number)
     return registry
-
-
-def published(version: str, **changes: int) -> list[ModelRecord]:
-    one = snapshot(version, **changes)
-    return [snapshot_record(one, b""), pointer_record("served", one.horizon_days, version)]
 
 
 @given(st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=20))
@@ -125,14 +102,6 @@ class Served:
             while version not in self.versions[-1:]:
                 self._changed.clear()
                 await self._changed.wait()
-
-
-async def send(settings: Settings, records: Sequence[ModelRecord]) -> None:
-    async with AIOKafkaProducer(**client_arguments(settings)) as producer:
-        for record in records:
-            await producer.send_and_wait(
-                settings.topic(Topic.SNAPSHOTS), record.value, key=record.key, headers=record.headers
-            )
 
 
 @pytest.mark.kafka

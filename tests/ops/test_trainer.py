@@ -12,6 +12,7 @@ from typing import Self
 
 import aiohttp
 import msgspec
+import numpy as np
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from hypothesis import given
@@ -24,12 +25,15 @@ from stream_app.adapters.checkpoints import CheckpointStore
 from stream_app.adapters.clients import client_arguments
 from stream_app.adapters.metrics import Metrics
 from stream_app.core.effects import Output, PopulationDay, TrainingExample
+from stream_app.core.features import FEATURE_NAMES, FEATURES_HASH
+from stream_app.core.packing import pack
 from stream_app.core.topics import Topic
+from stream_app.learning.learner import Learner
 from stream_app.learning.scorer import Scorer, SnapshotScorer
 from stream_app.settings import Settings
 from stream_app.wire.encode import encode
 from stream_app.worker.snapshots import SnapshotFollower
-from stream_app.worker.trainer import FolderInUseError, run_trainer, trainer_group
+from stream_app.worker.trainer import FolderInUseError, learners_of, run_trainer, trainer_group
 from stream_app.worker.trainer_group import TrainerPositionError
 from stream_app.worker.trainer_run import CheckpointFormatError, TrainingRun
 
@@ -359,4 +363,43 @@ async def test_probes_and_metrics_tell_how_far_it_is(kafka_settings: Settings) -
     assert health == "ok"
     assert "stream_app_examples_learned_total 12.0" in page
     assert f'stream_app_lag_records{{partition="0",topic="{settings.topic(Topic.TRAINING)}"}} 0.0' in page
-    assert float(page.split("stream_app_last_checkpoint_timestamp_seconds ")[1].split()[0]) > time.time() - 60
+    assert float(page.split("\nstream_app_last_checkpoint_timestamp_seconds ")[1].split()[0]) > time.time() - 60
+
+
+@pytest.mark.kafka
+async def test_the_product_s_learner_ends_where_an_uninterrupted_one_does(kafka_settings: Settings) -> None:
+    generator = np.random.default_rng(5)
+    examples = [
+        msgspec.structs.replace(
+            example(number),
+            features=pack(generator.normal(size=len(FEATURE_NAMES)).astype(np.float32)),
+            features_hash=FEATURES_HASH,
+            churned=bool(generator.random() < 0.4),
+        )
+        for number in range(1, 121)
+    ]
+    whole = Learner(30)
+    whole.learn(examples)
+    topic = kafka_settings.topic(Topic.TRAINING)
+    learners = learners_of(kafka_settings)
+    for part in (examples[:50], examples[50:]):
+        async with AIOKafkaProducer(**client_arguments(kafka_settings)) as producer:
+            for one in part:
+                await producer.send_and_wait(topic, encode(Output(Topic.TRAINING, "c", one)).value)
+        stop = asyncio.Event()
+        trainer = asyncio.create_task(run_trainer(kafka_settings, learners, stop))
+        await eventually(partial(has_read, kafka_settings, part[-1].sequence))
+        stop.set()
+        await trainer
+
+    body = CheckpointStore(kafka_settings.data_dir / "trainer" / "checkpoints").newest()
+    assert body is not None
+    learner = TrainingRun.restored(body, Learner.restore).learner
+    assert isinstance(learner, Learner)
+    assert learner.counts == whole.counts
+    assert learner.snapshot().weights == pytest.approx(whole.snapshot().weights, abs=1e-9)
+
+
+def has_read(settings: Settings, count: int) -> bool:
+    body = CheckpointStore(settings.data_dir / "trainer" / "checkpoints").newest()
+    return body is not None and TrainingRun.restored(body, Learner.restore).position(Topic.TRAINING, 0) >= count
