@@ -32,6 +32,8 @@ SLOW_SECONDS = 3_600.0
 class WorkerApp(BatchApp):
     """A `BatchApp` whose partitions are restored by a pipeline."""
 
+    mundane_level = "debug"
+
     restore: Callable[[set[int]], Any] | None = None
 
     def _create_directories(self) -> None:

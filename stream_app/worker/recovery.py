@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 class BulkRecovery(Recovery):  # type: ignore[misc]
     """Hands restoring to `app.restore_partitions`; the rest of Faust's recovery service finds nothing to do."""
 
+    mundane_level = "debug"
+
     @Service.task  # type: ignore[untyped-decorator]
     async def _restart_recovery(self) -> None:
         while not self.should_stop:
@@ -41,6 +43,8 @@ class BulkRecovery(Recovery):  # type: ignore[misc]
 
 class BulkTableManager(TableManager):  # type: ignore[misc]
     """Faust's table manager with `BulkRecovery`."""
+
+    mundane_level = "debug"
 
     _recovery: Recovery | None = None
 

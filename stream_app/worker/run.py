@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -22,16 +23,21 @@ from stream_app.worker.aligner import Aligner
 from stream_app.worker.app import WorkerApp, create_app, ends_of, register_customer_agent
 from stream_app.worker.batches import Batcher, BatchPolicy
 from stream_app.worker.changelog import Changelog
+from stream_app.worker.http import HttpServices
 from stream_app.worker.intake import Intake
 from stream_app.worker.outgoing import Outgoing
 from stream_app.worker.ownership import Ownership, SourceRecreatedError
 from stream_app.worker.pipeline import Pipeline, sources_of
 from stream_app.worker.publisher import Publisher, new_producer
+from stream_app.worker.snapshots import SnapshotFollower
+from stream_app.worker.views import LiveViews
 
 logger = logging.getLogger(__name__)
 
 STOP_SECONDS = 45.0
 """How long a graceful stop may take; then the process ends all the same, with what was not finished unacknowledged."""
+
+EXIT_STOP_TIMEOUT = 70
 
 CACHED_STATES = 40_000
 """Decoded states that a worker keeps, over all partitions."""
@@ -56,6 +62,7 @@ class Worker(NamedTuple):
     producer: AIOKafkaProducer
     publisher: Publisher
     metrics: Metrics
+    views: LiveViews
     failure: asyncio.Future[BaseException]
 
 
@@ -128,7 +135,8 @@ async def build_worker(settings: Settings, metrics: Metrics) -> Worker:
     app.restore = restore
     app.quiescent = pipeline
     register_customer_agent(app, [source.name for source in sources], pipeline, fail)
-    return Worker(settings, app, pipeline, producer, publisher, metrics, failure)
+    views = LiveViews(settings, app, pipeline, engine, frozenset(source.name for source in sources))
+    return Worker(settings, app, pipeline, producer, publisher, metrics, views, failure)
 
 
 @contextlib.asynccontextmanager
@@ -149,6 +157,14 @@ async def running(worker: Worker) -> AsyncIterator[None]:
 
         tasks.append(asyncio.create_task(guarded(), name=name))
 
+    models = SnapshotFollower(worker.settings, worker.metrics, worker.pipeline.install)
+    try:
+        # Before the first batch: nobody is to be scored by the prior while a model is at hand.
+        await models.start()
+    except BaseException:
+        await models.stop()
+        raise
+    watch(models.run, "models")
     watch(worker.pipeline.run, "pipeline")
     watch(lambda: _watch_faust(worker.app), "faust-watch")
     if worker.settings.clock == "wall":
@@ -158,13 +174,14 @@ async def running(worker: Worker) -> AsyncIterator[None]:
         yield
     finally:
         try:
-            await worker.app.stop()
+            await _stop_or_end(worker.app.stop())
         finally:
             worker.pipeline.stop()
             for task in tasks:
                 if task.get_name() != "pipeline":
                     task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await models.stop()
             await worker.producer.stop()
 
 
@@ -181,7 +198,13 @@ async def serve(settings: Settings, metrics: Metrics, stop: asyncio.Event) -> No
         Set by signals.
     """
     worker = await build_worker(settings, metrics)
-    async with running(worker):
+    async with contextlib.AsyncExitStack() as stack:
+        # A producer that was started is stopped whatever fails between here and `running`.
+        stack.push_async_callback(worker.producer.stop)
+        services = HttpServices(settings, worker.views, metrics, worker.views)
+        await services.start()
+        stack.push_async_callback(services.stop)
+        await stack.enter_async_context(running(worker))
         stopped = asyncio.ensure_future(stop.wait())
         waited_for: set[asyncio.Future[Any]] = {stopped, worker.failure}
         await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
@@ -207,6 +230,17 @@ def run_worker(settings: Settings) -> None:
         await serve(settings, Metrics("worker"), stop)
 
     asyncio.run(main())
+
+
+async def _stop_or_end(stop: Awaitable[None]) -> None:
+    """Wait for a graceful stop, but not for ever: what was not finished is not acknowledged, and will be done again."""
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            await stop
+    except TimeoutError:
+        logger.critical("the worker did not stop in %.0f s and ends now; nothing is lost", STOP_SECONDS)
+        logging.shutdown()
+        os._exit(EXIT_STOP_TIMEOUT)
 
 
 async def _start_producer(settings: Settings) -> AIOKafkaProducer:
@@ -293,4 +327,3 @@ async def _write_ticks(worker: Worker) -> None:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
-

@@ -69,6 +69,8 @@ class BatchApp(faust.App):  # type: ignore[misc]
 class BatchConsumer(driver.Consumer):  # type: ignore[misc]
     """The consumer of a `BatchApp`; see the module's description."""
 
+    mundane_level = "debug"
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.ledger = OffsetLedger()
@@ -116,6 +118,10 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
             return True
         position, highwater = self._polled.get(source, (None, None))
         return position is None or highwater is None or position < highwater
+
+    def polled_sources(self) -> list[SourcePartition]:
+        """Return the partitions that were polled since the last seek."""
+        return list(self._polled)
 
     def end_of(self, source: SourcePartition) -> int | None:
         """Return the newest known end of a partition's log."""
