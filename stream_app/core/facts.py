@@ -44,6 +44,9 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     message_complaint_ms: int = 0
     """When the customer last complained about our messages (not about the shop)."""
     erased: bool = False
+    redeemed_30d: float = 0.0
+    """Decayed count of redemptions (half-life 30 days), as of `redeemed_at_ms`."""
+    redeemed_at_ms: int = 0
 
     @property
     def mean_amount(self) -> float:
@@ -110,4 +113,6 @@ def facts_of(state: CustomerState) -> Facts:
         contact.unsubscribed_channels if contact is not None else (),
         contact.complained_ms if contact is not None else 0,
         state.erased_ms > 0,
+        contact.redeemed_30d if contact is not None else 0.0,
+        contact.decayed_at_ms if contact is not None else 0,
     )

@@ -13,6 +13,31 @@ class Contact(msgspec.Struct, array_like=True, frozen=True):
     cost: float = 0.0
 
 
+class OpenDraw(msgspec.Struct, array_like=True, frozen=True):
+    """A draw whose attribution window is running: what is needed to tell later what came of it."""
+
+    at_ms: int
+    number: int
+    """0 for the customer's first draw, and so on."""
+    action: str
+    cost: float
+    """Cost of the contact without its incentive."""
+    incentive: float
+    propensity: float
+    alternatives: dict[str, float]
+    context: tuple[float, ...]
+    """What the policy looked at (`decisions.policy.CONTEXT`)."""
+    tier: int
+    probability: float
+    value_at_stake: float
+    orders: int
+    total_amount: float
+    redeemed_30d: float
+    redeemed_at_ms: int
+    policy_version: str
+    catalogue_version: str
+
+
 class Ledger(msgspec.Struct, array_like=True):
     """Reservations and draws. Only decisions write it; fields may only be appended, each with a default."""
 
@@ -39,3 +64,7 @@ class Ledger(msgspec.Struct, array_like=True):
     one pace."""
     told: int = 0
     """How many decisions were put out so far; part of the ids of suppressions."""
+    draws: int = 0
+    """How many draws were made so far."""
+    open_draws: list[OpenDraw] = []
+    """Draws whose outcome is still to be told, oldest first."""

@@ -121,7 +121,37 @@ class SuppressedIntervention(_Output):
     catalogue_version: str
     model_version: str
     trigger: str
-    proposal: Intervention | None = Field(default=None, description="Reason approval: what is sent once a person approves.")
+    proposal: Intervention | None = Field(
+        default=None, description="Reason approval: what is sent once a person approves."
+    )
+
+
+class DecisionOutcome(_Output):
+    """What came of one draw within its attribution window of 14 days; each draw has one, contacted or not."""
+
+    outcome_id: Identifier
+    customer_id: Identifier
+    drawn_at: AwareDatetime
+    matured_at: AwareDatetime
+    number: int = Field(description="0 for the customer's first draw: lift compares customers from it on.")
+    arm: Arm
+    action: str = Field(description="What was drawn; nothing for the choice not to act.")
+    propensity: Probability
+    alternatives: dict[str, Probability] = Field(description="The whole choice.")
+    context: tuple[float, ...] = Field(description="What the policy looked at, in the order of its columns.")
+    tier: Tier
+    probability: Probability
+    value_at_stake: float = Field(description="Frozen at the draw: the covariate that sharpens comparisons.")
+    sent: bool = Field(description="Whether a message left; false for the holdout, shadow, and what limits stopped.")
+    orders: int = Field(description="Orders completed in the window.")
+    revenue: float
+    redeemed: bool
+    unsubscribed: bool
+    complained: bool = Field(description="About messages.")
+    cost: float = Field(description="Of the contact, and of the incentive if it was redeemed.")
+    reward: float = Field(description="Margin on revenue, less cost and penalties.")
+    policy_version: str
+    catalogue_version: str
 
 
 class DeadLetter(_Output):

@@ -214,6 +214,8 @@ class Catalogue(_Part):
     format: Literal[1]
     currency: CurrencyCode
     margin: Annotated[float, Field(gt=0, le=1)] = Field(description="Share of revenue that is profit.")
+    unsubscribe_penalty: Money = Field(default=5, description="What losing a way to reach a customer costs.")
+    complaint_penalty: Money = Field(default=10, description="What a complaint about messages costs.")
     guardrails: Guardrails = Guardrails()
     actions: Annotated[tuple[Action, ...], Field(min_length=1, max_length=MAX_ACTIONS)]
 

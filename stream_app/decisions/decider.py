@@ -2,9 +2,10 @@
 
 from typing import Literal
 
+from stream_app.core.facts import Facts
 from stream_app.core.hashing import stable_id
 from stream_app.core.ledger import Contact, Ledger
-from stream_app.core.outputs import TIERS, Arm, Intervention, SuppressedIntervention
+from stream_app.core.outputs import TIERS, Arm, DecisionOutcome, Intervention, SuppressedIntervention
 from stream_app.core.partition import PartitionState
 from stream_app.core.times import DAY_MS, HOUR_MS, day_of, from_ms
 from stream_app.decisions.arms import ARM_CODES, arm_of
@@ -12,6 +13,7 @@ from stream_app.decisions.catalogue import Action, Catalogue, Signal
 from stream_app.decisions.content import content_of
 from stream_app.decisions.guardrails import Situation, passing, quiet_hours_end_ms
 from stream_app.decisions.limits import count_for_breaker, reserve_budget, share_of
+from stream_app.decisions.outcomes import mature_draws, open_draw, outcome_due_ms
 from stream_app.decisions.policy import (
     EPOCH_DAYS,
     Choice,
@@ -89,6 +91,15 @@ class CatalogueDecider:
         """Return the arm of a customer as observations carry it: 1 treatment, 2 holdout."""
         return ARM_CODES[arm_of(customer_id, self._salt, self._holdout_share)]
 
+    def outcome_due_ms(self, ledger: Ledger) -> int:
+        """Return when the next draw of a customer has its outcome, 0 for none."""
+        return outcome_due_ms(ledger)
+
+    def mature(self, customer_id: str, ledger: Ledger, facts: Facts, at_ms: int) -> list[DecisionOutcome]:
+        """Return the outcomes due by `at_ms`, and forget their draws: each is told once."""
+        arm = arm_of(customer_id, self._salt, self._holdout_share)
+        return mature_draws(customer_id, ledger, facts, at_ms, arm, self.catalogue)
+
     def decide(self, point: DecisionPoint, ledger: Ledger, memory: PartitionState) -> Decision:
         """Decide at one point; reservations are written to `ledger` and `memory` in place."""
         if point.tier < 0:
@@ -144,6 +155,7 @@ class CatalogueDecider:
         ledger.drawn_propensity = choice.probabilities[ledger.drawn]
         ledger.drawn_alternatives = choice.probabilities
         ledger.drawn_open = ledger.drawn != NOTHING
+        open_draw(point, ledger, self._by_name.get(ledger.drawn), choice, self.policy.version, self.catalogue.version)
         if ledger.drawn == NOTHING:
             ledger.drawn_alternatives = {}
             sentence = "Doing nothing was drawn among the allowed actions."

@@ -7,7 +7,7 @@ import msgspec
 
 from stream_app.core.facts import Facts
 from stream_app.core.ledger import Ledger
-from stream_app.core.outputs import Intervention, Reason, SuppressedIntervention
+from stream_app.core.outputs import DecisionOutcome, Intervention, Reason, SuppressedIntervention
 from stream_app.core.partition import PartitionState
 
 NOTHING = "nothing"
@@ -81,6 +81,14 @@ class Decider(Protocol):
 
     def decide(self, point: DecisionPoint, ledger: Ledger, memory: PartitionState) -> Decision:
         """Decide at one point; reservations are written to `ledger` and `memory` in place."""
+        ...
+
+    def outcome_due_ms(self, ledger: Ledger) -> int:
+        """Return when the next draw of a customer has its outcome, 0 for none."""
+        ...
+
+    def mature(self, customer_id: str, ledger: Ledger, facts: Facts, at_ms: int) -> list[DecisionOutcome]:
+        """Return the outcomes due by `at_ms`, and forget their draws: each is told once."""
         ...
 
     def arm_of(self, customer_id: str) -> int:

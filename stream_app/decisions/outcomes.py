@@ -1,0 +1,116 @@
+"""What came of a draw: noted when it is made, told once when its attribution window has passed.
+
+The outcome is the difference of the customer's totals at both ends, so nothing has to be kept up in between, and every
+draw has one: of the holdout, of "nothing", and of what limits stopped. A draw that was taken and not sent is no reason
+to leave a customer out, or lift would compare the reachable with all.
+"""
+
+from stream_app.core.facts import Facts
+from stream_app.core.hashing import stable_id
+from stream_app.core.ledger import Ledger, OpenDraw
+from stream_app.core.outputs import TIERS, Arm, DecisionOutcome
+from stream_app.core.times import DAY_MS, from_ms
+from stream_app.decisions.catalogue import Action, Catalogue
+from stream_app.decisions.policy import EPOCH_DAYS, Choice, context_of, incentive_of
+from stream_app.decisions.types import DecisionPoint
+
+WINDOW_MS = EPOCH_DAYS * DAY_MS
+MAX_OPEN = 3
+"""Windows do not overlap; where nobody asks for outcomes, the oldest draws are dropped."""
+_HALF_LIFE_MS = 30 * DAY_MS
+_ONE_REDEMPTION = 0.5
+"""A redemption at the start of the window has faded to 0.72 at its end; none leaves 0."""
+
+
+def open_draw(
+    point: DecisionPoint,
+    ledger: Ledger,
+    action: Action | None,
+    choice: Choice,
+    policy_version: str,
+    catalogue_version: str,
+) -> None:
+    """Note a draw that was just made and entered in the ledger; `action` is None for doing nothing."""
+    facts = point.facts
+    ledger.open_draws.append(
+        OpenDraw(
+            at_ms=point.now_ms,
+            number=ledger.draws,
+            action=ledger.drawn,
+            cost=action.cost if action is not None else 0.0,
+            incentive=incentive_of(action, point) if action is not None else 0.0,
+            propensity=ledger.drawn_propensity,
+            alternatives=choice.probabilities,
+            context=context_of(point),
+            tier=point.tier,
+            probability=point.probability,
+            value_at_stake=facts.value_at_stake(point.now_ms),
+            orders=facts.orders,
+            total_amount=facts.total_amount,
+            redeemed_30d=facts.redeemed_30d,
+            redeemed_at_ms=facts.redeemed_at_ms,
+            policy_version=policy_version,
+            catalogue_version=catalogue_version,
+        )
+    )
+    ledger.draws += 1
+    del ledger.open_draws[:-MAX_OPEN]
+
+
+def outcome_due_ms(ledger: Ledger) -> int:
+    """Return when the next draw has its outcome, 0 for none."""
+    return ledger.open_draws[0].at_ms + WINDOW_MS if ledger.open_draws else 0
+
+
+def mature_draws(
+    customer_id: str, ledger: Ledger, facts: Facts, at_ms: int, arm: Arm, catalogue: Catalogue
+) -> list[DecisionOutcome]:
+    """Return the outcomes that are due by `at_ms`, given the customer's facts then, and forget their draws."""
+    outcomes = []
+    while ledger.open_draws and ledger.open_draws[0].at_ms + WINDOW_MS <= at_ms:
+        draw = ledger.open_draws.pop(0)
+        outcomes.append(_outcome(customer_id, draw, ledger, facts, at_ms, arm, catalogue))
+    return outcomes
+
+
+def _outcome(
+    customer_id: str, draw: OpenDraw, ledger: Ledger, facts: Facts, at_ms: int, arm: Arm, catalogue: Catalogue
+) -> DecisionOutcome:
+    sent = any(c.action == draw.action and draw.at_ms <= c.at_ms < draw.at_ms + WINDOW_MS for c in ledger.contacts)
+    redeemed = sent and _redeemed(draw, facts)
+    unsubscribed = facts.unsubscribed_ms >= draw.at_ms
+    complained = facts.message_complaint_ms >= draw.at_ms
+    revenue = facts.total_amount - draw.total_amount
+    cost = (draw.cost if sent else 0.0) + (draw.incentive if redeemed else 0.0)
+    penalties = catalogue.unsubscribe_penalty * unsubscribed + catalogue.complaint_penalty * complained
+    return DecisionOutcome(
+        outcome_id=stable_id("out", customer_id, draw.at_ms, draw.number),
+        customer_id=customer_id,
+        drawn_at=from_ms(draw.at_ms),
+        matured_at=from_ms(at_ms),
+        number=draw.number,
+        arm=arm,
+        action=draw.action,
+        propensity=draw.propensity,
+        alternatives=draw.alternatives,
+        context=draw.context,
+        tier=TIERS[draw.tier],
+        probability=draw.probability,
+        value_at_stake=round(draw.value_at_stake, 4),
+        sent=sent,
+        orders=facts.orders - draw.orders,
+        revenue=round(revenue, 4),
+        redeemed=redeemed,
+        unsubscribed=unsubscribed,
+        complained=complained,
+        cost=round(cost, 4),
+        reward=round(catalogue.margin * revenue - cost - penalties, 4),
+        policy_version=draw.policy_version,
+        catalogue_version=draw.catalogue_version,
+    )
+
+
+def _redeemed(draw: OpenDraw, facts: Facts) -> bool:
+    """Tell from the decayed count whether a redemption came in since the draw."""
+    fade = 2.0 ** (-max(0, facts.redeemed_at_ms - draw.redeemed_at_ms) / _HALF_LIFE_MS) if draw.redeemed_at_ms else 0.0
+    return facts.redeemed_30d - draw.redeemed_30d * fade > _ONE_REDEMPTION
