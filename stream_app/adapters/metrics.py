@@ -142,7 +142,8 @@ def record_effects(metrics: Recorder, effects: Effects) -> None:
     Call it once the batch's outputs are acknowledged, so that the page shows what has really left.
     """
     for step, amount in effects.counts.items():
-        metrics.count("engine_steps", amount, step=step)
+        if ":" not in step:  # actions and reasons have metrics of their own
+            metrics.count("engine_steps", amount, step=step)
     for output in effects.interventions:
         if isinstance(output.body, Intervention):
             metrics.count("interventions", action=output.body.action)

@@ -9,6 +9,7 @@ from faust.types import TP
 
 from stream_app.adapters.clients import bootstrap_servers, faust_authentication
 from stream_app.settings import Settings
+from stream_app.worker.http_ports import advertised_url
 from stream_app.worker.pipeline import Pipeline
 from stream_app.worker.recovery import BulkTableManager
 from stream_app.worker.transport import BatchApp, BatchConsumer, ChunkPolicy
@@ -80,7 +81,7 @@ def create_app(settings: Settings) -> WorkerApp:
         topic_disable_leader=True,
         web_enabled=False,
         worker_redirect_stdouts=False,
-        canonical_url=settings.api_advertised_url or f"http://{settings.api_host}:{settings.api_port}",
+        canonical_url=advertised_url(settings),
         TableManager=BulkTableManager,
     )
     app.chunk_policy = ChunkPolicy(settings.max_chunk_records, settings.buffer_records, settings.buffer_bytes)

@@ -110,6 +110,9 @@ class HttpServices:
         for topic, partition in self._shown - progress.keys():
             self._metrics.forget("lag_records", topic=topic, partition=str(partition))
         self._shown = set(progress)
+        if self._views is not None:
+            for tier, count in self._views.tiers().items():
+                self._metrics.gauge("customers", count, tier=tier)
         last_progress = self._now_seconds() - self._watch.standstill_seconds
         self._metrics.gauge("last_progress_timestamp_seconds", last_progress)
         return self._problem

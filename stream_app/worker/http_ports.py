@@ -1,10 +1,14 @@
 """What the HTTP side needs of a process: the worker's and the trainer's composition roots implement these."""
 
+import socket
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 from stream_app.core.outputs import Reason
 from stream_app.core.state import CustomerState
+from stream_app.settings import Settings
+
+WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - recognised here, not bound to
 
 
 class Readiness(NamedTuple):
@@ -65,6 +69,22 @@ class WorkerViews(Probed, Protocol):
         """
         ...
 
+    def tiers(self) -> Mapping[str, int]:
+        """Return how many customers of this worker's own partitions are in each tier; asked every few seconds."""
+        ...
+
     def status(self) -> Mapping[str, object]:
         """Return what an operator wants to see at once, JSON-ready: owned partitions, versions in force, ..."""
         ...
+
+
+def advertised_url(settings: Settings) -> str:
+    """Return the base URL by which other workers reach this one's `/v1`.
+
+    Absent STREAM_APP_API_ADVERTISED_URL it is made of host and port; a host that means "all addresses" is replaced by
+    this machine's name, which Docker and Kubernetes (with a headless service) resolve.
+    """
+    if settings.api_advertised_url:
+        return settings.api_advertised_url
+    host = socket.gethostname() if settings.api_host in WILDCARDS else settings.api_host
+    return f"http://{host}:{settings.api_port}"

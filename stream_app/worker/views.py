@@ -7,7 +7,7 @@ from faust.types import TP
 
 from stream_app.core.features import raw_row
 from stream_app.core.observations import ON_CALENDAR
-from stream_app.core.outputs import Reason
+from stream_app.core.outputs import TIERS, Reason
 from stream_app.core.state import CustomerState
 from stream_app.core.times import iso
 from stream_app.engine.engine import Engine
@@ -59,8 +59,11 @@ class LiveViews:
         found = {}
         for source in consumer.polled_sources():
             if source.topic in self._topics:
-                committed, end = consumer.committed_of(source) or 0, consumer.end_of(source)
-                found[source.topic, source.partition] = Progress(committed, end if end is not None else committed)
+                committed, end = consumer.committed_of(source), consumer.end_of(source) or 0
+                if committed is None:
+                    # Nothing to commit yet: all of it is lag, or it was empty (retention) and nothing is.
+                    committed = 0 if consumer.lags(source) else end
+                found[source.topic, source.partition] = Progress(committed, end)
         return found
 
     def lookup(self, customer_id: str) -> CustomerState | None:
@@ -93,6 +96,11 @@ class LiveViews:
         """Go through the customers of this worker's own partitions; states may change, come and go meanwhile."""
         for owned in list(self._pipeline.owned.values()):
             yield from owned.store.items()
+
+    def tiers(self) -> Mapping[str, int]:
+        """Return how many customers of this worker's own partitions are in each tier."""
+        shards = [owned.shard for owned in self._pipeline.owned.values()]
+        return {tier: sum(shard.tiers[index] for shard in shards) for index, tier in enumerate(TIERS)}
 
     def status(self) -> Mapping[str, object]:
         """Return what an operator wants to see at once, JSON-ready."""

@@ -16,7 +16,7 @@ from stream_app.core.outputs import Reason
 from stream_app.core.state import CustomerState, Observation, OrdersState, ScoreState, new_state
 from stream_app.settings import Settings
 from stream_app.worker.http import HttpConfigurationError, HttpServices
-from stream_app.worker.http_ports import Progress, Readiness
+from stream_app.worker.http_ports import Progress, Readiness, advertised_url
 from stream_app.worker.http_progress import UNREADY_PATIENCE, ProgressWatch
 
 READY = Readiness(ready=True)
@@ -51,6 +51,9 @@ class ShownWorker:
 
     def customers(self) -> Iterator[tuple[str, CustomerState]]:
         yield from list(self.state_of.items())
+
+    def tiers(self) -> Mapping[str, int]:
+        return {"low": 5, "high": len(self.state_of)}
 
     def status(self) -> Mapping[str, object]:
         return {"model_version": "m-1"}
@@ -219,6 +222,7 @@ async def test_probes_and_metrics_follow_the_process() -> None:
         assert await get(services.metrics_url + "/readyz") == (503, "rebalancing")
         page = (await get(services.metrics_url + "/metrics"))[1]
         assert 'stream_app_lag_records{partition="0",topic="orders"} 7.0' in page
+        assert 'stream_app_customers{tier="low"} 5.0' in page
         worker.positions = {}
         services.sample()
         page = (await get(services.metrics_url + "/metrics"))[1]
@@ -300,3 +304,9 @@ def test_idle_is_alive_and_an_unready_process_has_patience() -> None:
     assert watch.sample(unready, {}, 100 + 10 * UNREADY_PATIENCE) == ""
     assert "restoring 12 of 40" in watch.sample(unready, {}, 101 + 10 * UNREADY_PATIENCE)
     assert watch.sample(READY, {}, 300) == ""
+
+
+def test_a_host_that_means_all_addresses_is_advertised_by_name() -> None:
+    assert advertised_url(settings(api_host="127.0.0.1").model_copy(update={"api_port": 1})) == "http://127.0.0.1:1"
+    assert "0.0.0.0" not in advertised_url(settings(api_host="0.0.0.0"))
+    assert advertised_url(settings(api_advertised_url="https://w-0.shop:6066")) == "https://w-0.shop:6066"
