@@ -11,38 +11,38 @@ from numpy.typing import NDArray
 
 from stream_app.core.features import FEATURE_INDEX, KIND
 
-INTERACTION = "*" + KIND
+ON_CALENDAR = "*calendar"
 """Suffix of an input that is the feature on calendar observations and 0 after orders."""
+AFTER_ORDER = "*event"
+"""Suffix of an input that is the feature after orders and 0 on the calendar."""
+
+
+def feature_of(name: str) -> str:
+    """Return the feature that an input is made of."""
+    return name.removesuffix(ON_CALENDAR).removesuffix(AFTER_ORDER)
 
 
 class ModelInputs:
     """Maps features to a model's inputs. Raises ValueError for a name that is not in the feature list."""
 
-    def __init__(self, names: Sequence[str], index: dict[str, int] | None = None) -> None:
-        known = FEATURE_INDEX if index is None else index
+    def __init__(self, names: Sequence[str]) -> None:
         self.names = tuple(names)
-        bases = [name.removesuffix(INTERACTION) for name in self.names]
-        unknown = [base for base in bases if base not in known]
+        self.bases = tuple(feature_of(name) for name in self.names)
+        unknown = [base for base in self.bases if base not in FEATURE_INDEX]
         if unknown:
             raise ValueError(f"the model wants features that this version does not have: {', '.join(unknown)}")
-        self.bases = tuple(bases)
-        self._columns = np.array([known[base] for base in bases], dtype=np.intp)
-        self._kind = known[KIND]
-        self._crossed = np.array([name.endswith(INTERACTION) for name in self.names], dtype=np.bool_)
+        self._columns = np.array([FEATURE_INDEX[base] for base in self.bases], dtype=np.intp)
+        self._kind = FEATURE_INDEX[KIND]
+        self._on_calendar = np.array([name.endswith(ON_CALENDAR) for name in self.names], dtype=np.bool_)
+        self._after_order = np.array([name.endswith(AFTER_ORDER) for name in self.names], dtype=np.bool_)
 
     def of_block(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the inputs (n, m) of a block of features (n, d); rows do not depend on each other."""
         # Always in row order in memory: sums over a row must not depend on the layout that indexing happens to choose.
         inputs: NDArray[np.float64] = features[:, self._columns].astype(np.float64, order="C")
-        kind = features[:, self._kind].astype(np.float64)
-        inputs[:, self._crossed] *= kind[:, np.newaxis]
-        return inputs
-
-    def of_row(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return the inputs of one row."""
-        inputs: NDArray[np.float64] = features[self._columns].astype(np.float64)
-        if not features[self._kind]:
-            inputs[self._crossed] = 0.0
+        kind = features[:, self._kind, np.newaxis].astype(np.float64)
+        inputs[:, self._on_calendar] *= kind
+        inputs[:, self._after_order] *= 1.0 - kind
         return inputs
 
 
@@ -67,7 +67,7 @@ CROSSED_INPUTS = (
     "log_dec_amt",
     "log_mean_lines",
 )
-"""What may mean something else on the calendar than right after an order; log_rec is 0 after one and needs no product."""
+"""What may mean something else on the calendar than right after an order (after one, log_rec is always 0)."""
 
 ORDER_INPUTS = (*CROSSED_INPUTS, "log_rec", "log_mean_amt", "last_amt_dev", "cancels")
 """Order features that earned their place on real order streams, by prequential AUC before 60 % of the span.
@@ -107,9 +107,10 @@ DEFAULT_INPUTS = (
     *ORDER_INPUTS,
     *OTHER_INPUTS,
     KIND,
-    *(name + INTERACTION for name in CROSSED_INPUTS),
+    *(name + ON_CALENDAR for name in CROSSED_INPUTS),
+    *(name + AFTER_ORDER for name in CROSSED_INPUTS),
 )
-"""Inputs of the default model."""
+"""Inputs of the default model: what both kinds share, and how each departs from it, under one small prior variance."""
 
 OFFSET = "lo_gampois_dec"
 """The feature whose value is the prior logit: with all weights at 0 the model predicts it."""

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from river import base
 
-from stream_app.learning.inputs import INTERACTION
+from stream_app.core.features import KIND
+from stream_app.learning.inputs import AFTER_ORDER, ON_CALENDAR, feature_of
 from stream_app.learning.scorer import bounded_sigmoid
 
 Vector = NDArray[np.float64]
@@ -192,10 +193,15 @@ class InputSelector(base.Transformer):  # type: ignore[misc]  # River publishes 
 
     def transform_one(self, x: dict[str, float]) -> dict[str, float]:
         """Return the inputs by name."""
-        kind = x.get(INTERACTION.removeprefix("*"), 0.0)
+        kind = x.get(KIND, 0.0)
         inputs = {name: x[name] for name in self.kept if name in x}
         for name in self.names:
-            feature = name.removesuffix(INTERACTION)
-            if feature in x:
-                inputs[name] = x[feature] if feature == name else x[feature] * kind
+            feature = feature_of(name)
+            if feature not in x:
+                continue
+            inputs[name] = x[feature]
+            if name.endswith(ON_CALENDAR):
+                inputs[name] *= kind
+            elif name.endswith(AFTER_ORDER):
+                inputs[name] *= 1.0 - kind
         return inputs

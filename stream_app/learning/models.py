@@ -177,7 +177,7 @@ class AdaGradModel:
         scaler.counts.update({name: int(value) for name, value in zip(names, numbers["count"], strict=True)})
         scaler.means.update(zip(names, numbers["mean"], strict=True))
         scaler.vars.update(zip(names, numbers["variance"], strict=True))
-        regression._weights.update(zip(names, numbers["weights"], strict=True))  # noqa: SLF001 - River has no setter
+        regression._weights.update(dict(zip(names, numbers["weights"], strict=True)))  # noqa: SLF001 - River has no setter
         regression.optimizer.g2.update(zip(names, numbers["gradients"], strict=True))
         regression.intercept, iterations = numbers["intercept"]
         regression.optimizer.n_iterations = int(iterations)

@@ -8,7 +8,7 @@ import msgspec
 
 from stream_app.core.features import FEATURE_INDEX, FEATURE_LISTS, list_hash
 from stream_app.core.population import Population
-from stream_app.learning.inputs import INTERACTION
+from stream_app.learning.inputs import feature_of
 
 FORMAT = 1
 
@@ -121,7 +121,7 @@ def _check(snapshot: ModelSnapshot) -> None:
         raise SnapshotRefusedError(
             f"feature list {snapshot.features_hash} is unknown: upgrade the workers before the trainer"
         )
-    wanted = {name.removesuffix(INTERACTION) for name in snapshot.inputs} | ({snapshot.offset} - {""})
+    wanted = {feature_of(name) for name in snapshot.inputs} | ({snapshot.offset} - {""})
     missing = sorted(wanted - FEATURE_INDEX.keys())
     if missing:
         raise SnapshotRefusedError(f"it needs features that this version does not have: {', '.join(missing)}")

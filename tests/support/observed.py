@@ -1,6 +1,7 @@
 """Customers, feature rows and training examples as tests need them: plausible, seeded, and in any number."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -118,15 +119,15 @@ def shop_rows(count: int, seed: int = 1) -> tuple[NDArray[np.float32], NDArray[n
 
 
 def examples_of(
-    features: NDArray[np.float32],
+    rows: NDArray[np.float32],
     labels: NDArray[np.bool_],
     probabilities: Sequence[float] | None = None,
     first_sequence: int = 1,
-    **changes: object,
+    **changes: Any,
 ) -> list[TrainingExample]:
     result = []
-    for index, (row, churned) in enumerate(zip(features, labels.tolist(), strict=True)):
-        fields: dict[str, object] = {
+    for index, (row, churned) in enumerate(zip(rows, labels.tolist(), strict=True)):
+        fields: dict[str, Any] = {
             "example_id": f"e{first_sequence + index}",
             "customer_id": f"c{index}",
             "partition": 0,
@@ -142,5 +143,5 @@ def examples_of(
             "probability": 0.5 if probabilities is None else probabilities[index],
             "model_version": "prior",
         }
-        result.append(TrainingExample(**(fields | changes)))  # type: ignore[arg-type]  # fields by name
+        result.append(TrainingExample(**(fields | changes)))
     return result
