@@ -1,8 +1,9 @@
-"""What comes due for a customer, and when: the calendar's looks, labels, carts left behind."""
+"""What comes due for a customer, and when: the calendar's looks, labels, carts left behind, outcomes of draws."""
 
 from stream_app.core.hashing import unit_draw
 from stream_app.core.state import CustomerState
 from stream_app.core.times import DAY_MS, MINUTE_MS
+from stream_app.decisions.outcomes import outcome_due_ms
 from stream_app.engine.policy import EnginePolicy
 
 _CART_GRID_MS = 5 * MINUTE_MS
@@ -20,6 +21,10 @@ def next_due_ms(state: CustomerState, label_delay_ms: int) -> int:
         label_due_ms = state.pending[0].at_ms + label_delay_ms
         if not due_ms or label_due_ms < due_ms:
             due_ms = label_due_ms
+    if state.ledger is not None and state.ledger.open_draws:
+        told_ms = outcome_due_ms(state.ledger)
+        if not due_ms or told_ms < due_ms:
+            due_ms = told_ms
     return due_ms
 
 

@@ -12,6 +12,7 @@ from stream_app.core.state import Observation, ScoreState
 from stream_app.core.tiers import tier_index, tier_name
 from stream_app.core.times import DAY_MS, from_ms
 from stream_app.core.topics import Topic
+from stream_app.decisions.outcomes import outcome_due_ms
 from stream_app.decisions.types import Act, Decider, DecisionPoint, Suppress
 from stream_app.engine.points import Block, Point
 from stream_app.engine.policy import EnginePolicy
@@ -125,6 +126,7 @@ class Concluder:
         def reasons(language: str) -> tuple[Reason, ...]:
             return scorer.explain(features, language)
 
+        draws_before = state.ledger.draws
         deciding = point.trigger in _DECIDING_TRIGGERS
         decision = self._decider.decide(
             DecisionPoint(
@@ -143,6 +145,8 @@ class Concluder:
             state.ledger,
             shard.memory,
         )
+        if state.ledger.draws > draws_before:
+            shard.timers.schedule(outcome_due_ms(state.ledger), point.customer_id)
         match decision:
             case Act(intervention, stay_probability):
                 _note_contact(state.pending, point.at_ms, self._horizon_ms, stay_probability, contacted=True)

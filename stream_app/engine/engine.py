@@ -17,6 +17,7 @@ from stream_app.core.events import CustomerRecord
 from stream_app.core.facts import facts_of
 from stream_app.core.features import FEATURES_HASH, raw_row
 from stream_app.core.hashing import stable_id
+from stream_app.core.ledger import Ledger
 from stream_app.core.observations import AFTER_ORDER, ON_CALENDAR, take_observation
 from stream_app.core.partition import PartitionState
 from stream_app.core.population import mark_orders, observe_order
@@ -25,6 +26,7 @@ from stream_app.core.sources import admit
 from stream_app.core.state import CustomerState, Observation, SourceState, new_state
 from stream_app.core.times import DAY_MS
 from stream_app.core.topics import Topic
+from stream_app.decisions.outcomes import outcome_due_ms
 from stream_app.decisions.types import Decider
 from stream_app.engine.applying import Applier
 from stream_app.engine.calendar import is_eligible, leaves_observation, look_after, next_due_ms
@@ -193,7 +195,7 @@ class Engine:
         return None
 
     def _fire(self, shard: Shard, customer_id: str, due_ms: int, block: Block, effects: Effects) -> None:
-        """Do what is due for one customer at this moment: labels first, then the cart, then the look."""
+        """Do what is due for one customer at this moment: labels and outcomes first, then the cart, then the look."""
         state = shard.store.get(customer_id)
         if state is None:
             return
@@ -202,6 +204,10 @@ class Engine:
             if customer_id in block.customers:
                 self._concluder.settle(shard, block, effects)
             self._hand_over(shard, customer_id, state.pending.pop(0), effects)
+        if state.ledger is not None and 0 < outcome_due_ms(state.ledger) <= due_ms:
+            if customer_id in block.customers:
+                self._concluder.settle(shard, block, effects)
+            self._tell_outcomes(customer_id, state, state.ledger, due_ms, effects)
         if state.cart_due_ms and state.cart_due_ms <= due_ms:
             state.cart_due_ms = 0
             if _left_a_cart(state) and is_eligible(state, due_ms, self.policy):
@@ -210,6 +216,13 @@ class Engine:
             self._look(shard, customer_id, state, due_ms, block, effects)
         self._reschedule(shard, customer_id, state, due_ms)
         shard.store.put(customer_id, state)
+
+    def _tell_outcomes(
+        self, customer_id: str, state: CustomerState, ledger: Ledger, due_ms: int, effects: Effects
+    ) -> None:
+        for outcome in self._decider.mature(customer_id, ledger, facts_of(state), due_ms):
+            effects.outputs.append(Output(Topic.OUTCOMES, customer_id, outcome))
+            effects.counts["outcomes"] += 1
 
     def _look(
         self, shard: Shard, customer_id: str, state: CustomerState, due_ms: int, block: Block, effects: Effects
