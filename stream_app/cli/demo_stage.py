@@ -53,6 +53,7 @@ class Stage:
         self._shop: DemoShop | None = None
         self._stop = asyncio.Event()
         self._opened = 0.0
+        self._played_seconds = 0.0
         self._summary: Summary = {}
         self._first_intervention_seconds: float | None = None
 
@@ -121,6 +122,7 @@ class Stage:
                     self._check_services()
                     self._check_feeder(living)
                     self._take(await _answer(f"{self._url}summary.json"))
+                    self._played_seconds = self._elapsed()
                     if self._summary:
                         screen.show(self._summary, self._elapsed())
                     with contextlib.suppress(TimeoutError):
@@ -187,7 +189,7 @@ class Stage:
         page = self._summary
         quality, flow = page.get("quality", {}), page.get("flow", {})
         return {
-            "seconds": round(self._elapsed(), 1) if self._opened else 0.0,
+            "seconds": round(self._played_seconds, 1),
             "ready_seconds": round(ready_seconds, 1),
             "shop_time": page.get("shop_time"),
             "events": flow.get("total", 0),

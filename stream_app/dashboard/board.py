@@ -146,7 +146,8 @@ class Board:
         self.by_day[day] = self.by_day.get(day, 0) + 1
         while len(self.by_day) > DAYS_SHOWN:
             del self.by_day[min(self.by_day)]
-        text = f"{_words(body['action'])} by {_words(body['channel'])}"
+        action, channel = _words(body["action"]), _words(body["channel"])
+        text = action if channel in action else f"{action} by {channel}"
         self.stories.contacted(customer, at_ms).tell(at_ms, "intervention", text, _because(body))
 
     def _suppressed(self, customer: str, at_ms: int, body: Body) -> None:
@@ -260,7 +261,7 @@ def _reasons(body: Body) -> list[str]:
 
 
 def _because(body: Body) -> str:
-    return "; ".join(_reasons(body))
+    return " ".join(_reasons(body))
 
 
 def _tell_order(story: Story, at_ms: int, body: Body) -> None:

@@ -44,6 +44,7 @@ class QualityCurve:
         self.points: list[tuple[int, int, float]] = []
         """Number of examples, event time in milliseconds, AUC."""
         self._every = 25
+        self._due_ms = 0
         self._weight = 0.0
         self._predicted = 0.0
         self._observed = 0.0
@@ -54,6 +55,7 @@ class QualityCurve:
             self.censored += 1
             return
         self.examples += 1
+        self._due_ms = max(self._due_ms, due_ms)
         self.auc.add(probability, churned=churned, weight=weight)
         self._weight += weight
         self._predicted += weight * probability
@@ -76,5 +78,5 @@ class QualityCurve:
             "censored": self.censored,
             "predicted": round(self._predicted / self._weight, 4) if known else None,
             "observed": round(self._observed / self._weight, 4) if known else None,
-            "curve": self.points,
+            "curve": self.points if value is None else [*self.points, (self.examples, self._due_ms, round(value, 4))],
         }
