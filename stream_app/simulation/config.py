@@ -5,6 +5,8 @@ from enum import StrEnum
 
 import msgspec
 
+from stream_app.simulation.presets import preset_of
+
 
 class Drift(StrEnum):
     """What changes in how customers behave while the shop runs."""
@@ -91,6 +93,7 @@ class ShopConfig(msgspec.Struct, frozen=True, kw_only=True):
                 raise ValueError(f"{name} is {share}: give a share between 0 and 1")
         if not 12 <= self.products <= 100_000:  # one per category at least
             raise ValueError(f"products is {self.products}: give 12 to 100,000")
+        preset_of(self.preset)
         if self.visits_per_order <= 0:
             raise ValueError(f"visits_per_order is {self.visits_per_order}: give a positive number")
         if not self.horizons_days or min(self.horizons_days) < 1 or max(self.horizons_days) > 365:  # a year

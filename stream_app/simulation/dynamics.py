@@ -181,4 +181,4 @@ def no_order_probability(
         gone += staying * leaving
         staying *= (1.0 - leaving) * np.exp(-order_intensity(people, world, future, later))
         age(people, future)
-    return gone + staying
+    return np.minimum(gone + staying, 1.0)  # the sum may round to a hair above one

@@ -16,7 +16,7 @@ ENGLISH: dict[str, tuple[str, ...]] = {
     "feedback_4": ("<fact_4>! <thanks>",),
     "survey_0": ("<verdict_0>", "<threat>", "<fact_0>."),
     "survey_1": ("<verdict_1>", "<fact_1>."),
-    "survey_2": ("<verdict_2>", "nothing special"),
+    "survey_2": ("<verdict_2>", "middle of the road"),
     "survey_3": ("<verdict_3>", "<fact_3>."),
     "survey_4": ("<verdict_4>", "<thanks>"),
     "question": (
@@ -36,8 +36,8 @@ ENGLISH: dict[str, tuple[str, ...]] = {
         "the courier threw the box over the fence and the <thing> is broken",
     ),
     "delivery_1": (
-        "delivery took <days> days longer than promised",
-        "the tracking page was wrong the whole time",
+        "delivery took <days> days longer than promised, disappointing",
+        "the tracking page was wrong the whole time, annoying",
         "the box with the <thing> arrived damaged",
     ),
     "delivery_2": (
@@ -90,11 +90,11 @@ ENGLISH: dict[str, tuple[str, ...]] = {
         "the agent was arrogant and useless",
     ),
     "service_1": (
-        "support took <days> days to answer",
+        "support was slow and took <days> days to answer, a poor show",
         "the chat could not help me with the <thing>",
         "I had to explain the same problem three times",
     ),
-    "service_2": ("support answered my question", "the agent was neither fast nor slow"),
+    "service_2": ("support answered my question", "the agent looked up my order"),
     "service_3": ("support was friendly and solved it", "the agent helped me with the <thing>, good service"),
     "service_4": (
         "your support is fantastic, the problem with the <thing> was solved in minutes",
@@ -125,7 +125,7 @@ ENGLISH: dict[str, tuple[str, ...]] = {
         "I hate this.",
     ),
     "verdict_1": ("not happy.", "I expected better.", "disappointing.", "I may look elsewhere.", "rather annoying."),
-    "verdict_2": ("it is okay.", "nothing special.", "as expected.", "neither good nor bad."),
+    "verdict_2": ("it is okay.", "as expected.", "it does its job.", "about average."),
     "verdict_3": ("I am happy with it.", "good shop.", "would buy again.", "nice.", "recommended."),
     "verdict_4": (
         "I am <intense_good> happy!",
@@ -161,7 +161,7 @@ ENGLISH: dict[str, tuple[str, ...]] = {
         "which ruined the birthday",
     ),
     "also_good": ("and the little card was lovely", "and the price is great too", "my family loves it"),
-    "mild_good": ("the colour is nice", "support was friendly", "the price was fair"),
+    "mild_good": ("the colour is as shown", "support did answer", "the price was fair"),
     "mild_bad": ("the box was a bit damaged", "it could be cheaper", "it took a while"),
     "intense_bad": ("really", "extremely", "so", "absolutely"),
     "intense_good": ("really", "so", "truly", "incredibly"),
