@@ -1,0 +1,121 @@
+"""One contract for every kind of partition store."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream_app.adapters.stores import Checkpoint, MemoryStore, PartitionStore
+from stream_app.core.state import ClicksState, CustomerState, new_state
+from stream_app.wire.partition_record import PARTITION, envelope
+from stream_app.wire.state_codec import decode_state, encode_state
+
+
+def state_with(number: int) -> CustomerState:
+    state = new_state()
+    state.clicks = ClicksState(sessions=number)
+    return state
+
+
+def sessions(state: CustomerState | None) -> int | None:
+    return state.clicks.sessions if state is not None and state.clicks is not None else None
+
+
+KINDS: dict[str, Callable[[Path], PartitionStore]] = {"memory": lambda _: MemoryStore(cached_states=4)}
+
+
+@pytest.fixture(params=KINDS)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PartitionStore]:
+    store = KINDS[request.param](tmp_path)
+    yield store
+    store.close()
+
+
+def test_get_returns_the_live_state_until_it_is_written(store: PartitionStore) -> None:
+    store.put("ada", state_with(1))
+    live = store.get("ada")
+    assert live is not None
+    assert live.clicks is not None
+    live.clicks.sessions = 2
+    store.put("ada", live)
+    assert sessions(store.get("ada")) == 2
+    ((customer, encoded),) = store.drain()
+    assert customer == "ada"
+    assert sessions(decode_state(encoded)) == 2
+    assert store.drain() == []
+
+
+def test_unknown_customers_are_none(store: PartitionStore) -> None:
+    assert store.get("ada") is None
+    assert store.peek("ada") is None
+    assert "ada" not in store
+    assert len(store) == 0
+
+
+def test_states_outlive_the_cache(store: PartitionStore) -> None:
+    for number in range(50):
+        store.put(f"c{number}", state_with(number))
+        store.drain()
+        store.commit(Checkpoint(envelope(PARTITION, 1, number), number))
+    assert len(store) == 50
+    assert [sessions(store.get(f"c{number}")) for number in range(50)] == list(range(50))
+
+
+def test_a_touched_customer_is_written_again_and_an_unknown_one_is_not(store: PartitionStore) -> None:
+    store.put("ada", state_with(1))
+    store.drain()
+    store.touch("ada")
+    store.touch("nobody")
+    assert [customer for customer, _ in store.drain()] == ["ada"]
+
+
+def test_loading_replaces_and_forgets(store: PartitionStore) -> None:
+    store.load({"ada": encode_state(state_with(1)), "bob": encode_state(state_with(2))})
+    assert sessions(store.get("ada")) == 1
+    store.load({"ada": encode_state(state_with(3)), "bob": None})
+    assert sessions(store.get("ada")) == 3
+    assert "bob" not in store
+    assert store.drain() == []
+
+
+def test_items_bears_change_while_it_runs(store: PartitionStore) -> None:
+    store.load({f"c{number}": encode_state(state_with(number)) for number in range(10)})
+    seen = []
+    for customer, _ in store.items():
+        seen.append(customer)
+        store.put("new", state_with(99))
+        if customer == "c3":
+            store.load({"c9": None})
+    assert set(seen) >= {f"c{number}" for number in range(9)}
+    assert "c9" not in seen[seen.index("c3") :]
+
+
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from("put get drain touch".split()), st.sampled_from("abcdef"), st.integers(1, 99)),
+        max_size=60,
+    )
+)
+def test_memory_store_behaves_like_a_dict(steps: list[tuple[str, str, int]]) -> None:
+    store, model, dirty = MemoryStore(cached_states=2), dict[str, int](), set[str]()
+    for step, customer, number in steps:
+        match step:
+            case "put":
+                store.put(customer, state_with(number))
+                model[customer] = number
+                dirty.add(customer)
+            case "get":
+                assert sessions(store.get(customer)) == model.get(customer)
+            case "touch":
+                store.touch(customer)
+                dirty |= {customer} & model.keys()
+            case _:
+                drained = dict(store.drain())
+                assert {name: sessions(decode_state(encoded)) for name, encoded in drained.items()} == {
+                    name: model[name] for name in dirty
+                }
+                dirty.clear()
+        assert len(store) == len(model)
+        assert {name: sessions(state) for name, state in store.items()} == model

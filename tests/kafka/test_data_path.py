@@ -1,0 +1,183 @@
+"""The worker on a real broker: what comes out is what the engine alone would make of the same log."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from stream_app.core.topics import Topic
+from stream_app.settings import Settings
+from stream_app.wire.headers import SOURCE_OFFSET
+from stream_app.worker.intake import DeadLetterFloodError
+from stream_app.worker.ownership import SourceRecreatedError
+from stream_app.worker.run import TopicSetupError, build_worker
+from tests.support import kafka as bench
+from tests.support import logs
+
+
+async def assert_equals_pure(settings: Settings) -> None:
+    pure = await bench.pure_states(settings)
+    for number, changed in (await bench.restored_states(settings)).items():
+        assert changed.states == bench.states_of(pure[number])
+        assert changed.restored.unfinished == ()
+        memory = changed.restored.record.memory
+        assert memory == pure[number].memory
+
+
+async def test_states_and_interventions_equal_the_engine_alone(worker_settings: Settings) -> None:
+    await bench.feed(worker_settings, bench.shop(seed=1, events=1_500))
+    await bench.process_all(worker_settings)
+    await assert_equals_pure(worker_settings)
+    sent = bench.interventions_by_id(await bench.read_all(worker_settings, worker_settings.topic(Topic.INTERVENTIONS)))
+    assert sent
+    assert all(len(payloads) == 1 for payloads in sent.values())
+
+
+async def test_feeding_while_it_runs_gives_the_same(worker_settings: Settings) -> None:
+    log = bench.shop(seed=2, events=900)
+    async with bench.worker_of(worker_settings) as worker:
+        await bench.until(lambda: worker.pipeline.is_working, "the worker is ready")
+        for start in range(0, len(log), 300):
+            await bench.feed(worker_settings, log[start : start + 300])
+            await bench.until(lambda: _lag_is_zero(worker_settings), "lag is zero")
+    # Live feeding in order of time, topic by topic at rest, is one of the orders that the merge stands for.
+    for number, changed in (await bench.restored_states(worker_settings)).items():
+        pure = (await bench.pure_states(worker_settings))[number]
+        assert changed.states.keys() == bench.states_of(pure).keys()
+        assert changed.restored.record.memory.frontier_ms == pure.memory.frontier_ms
+
+
+async def test_kill_and_restart_equals_the_uninterrupted_run(worker_settings: Settings, tmp_path: Path, broker) -> None:  # type: ignore[no-untyped-def]
+    log = bench.shop(seed=3, events=6_000)
+    await bench.feed(worker_settings, log)
+    killed_in_mid_stream = 0
+    for attempt in range(3):
+        with bench.WorkerProcess(worker_settings, tmp_path / f"worker{attempt}.log") as process:
+
+            async def has_written(before: int = await _changelog_records(worker_settings)) -> bool:
+                assert process.child.poll() is None, process.log.read_text()[-3000:]
+                return await _changelog_records(worker_settings) > before + 10
+
+            await bench.until(has_written, "the worker writes its changelog")
+            process.kill()
+        killed_in_mid_stream += (await bench.lag(worker_settings)) > 0
+        if bench_needs_restart(broker):
+            # The embedded broker keeps a killed member in its group for ever.
+            broker.restart()
+    assert killed_in_mid_stream
+    await bench.process_all(worker_settings)
+    await assert_equals_pure(worker_settings)
+    sent = bench.interventions_by_id(await bench.read_all(worker_settings, worker_settings.topic(Topic.INTERVENTIONS)))
+    assert sent
+    assert all(len(payloads) == 1 for payloads in sent.values())
+
+
+async def test_sigterm_ends_cleanly_and_a_restart_goes_on(worker_settings: Settings, tmp_path: Path) -> None:
+    log = bench.shop(seed=4, events=1_200)
+    await bench.feed(worker_settings, log[:600])
+    with bench.WorkerProcess(worker_settings, tmp_path / "worker.log") as process:
+
+        async def done() -> bool:
+            assert process.child.poll() is None, process.log.read_text()[-3000:]
+            return await bench.lag(worker_settings) == 0
+
+        await bench.until(done, "lag is zero")
+        assert process.terminate() == 0, process.log.read_text()[-3000:]
+    await bench.feed(worker_settings, log[600:])
+    await bench.process_all(worker_settings)
+    for number, shard in (await bench.pure_states(worker_settings)).items():
+        changed = (await bench.restored_states(worker_settings))[number]
+        assert changed.states.keys() == bench.states_of(shard).keys()
+        assert changed.restored.record.memory.frontier_ms == shard.memory.frontier_ms
+
+
+async def test_bad_records_become_dead_letters_as_they_were(worker_settings: Settings) -> None:
+    good = bench.shop(seed=5, events=200, customers=5)
+    bad = [
+        bench.Raw(Topic.ORDERS, b"ada", b"{not json", logs.START_MS, 0, (("trace", b"1"),)),
+        bench.Raw(Topic.CLICKSTREAM, b"ada", b"\xff\xfe", logs.START_MS, 1),
+        bench.Raw(Topic.REVIEWS, b"ada", b'{"customer_id":"ada"}', logs.START_MS, 2),
+        bench.Raw(Topic.ORDERS, None, None, logs.START_MS, 1),
+    ]
+    await bench.feed(worker_settings, [*good[:100], *bad, *good[100:]])
+    await bench.process_all(worker_settings)
+    letters = await bench.read_all(worker_settings, worker_settings.topic(Topic.DEAD_LETTERS))
+    assert len(letters) == len(bad)
+    by_value = {letter.value: letter for letter in letters}
+    for record in bad:
+        letter = by_value[record.value]
+        headers = dict(letter.headers)
+        assert letter.key == record.key
+        assert headers["dlq_topic"].decode() == worker_settings.topic(record.role)
+        assert int(headers["dlq_partition"]) == record.partition
+        assert headers["dlq_reason"]
+        assert headers["dlq_detail"]
+    assert dict(by_value[b"{not json"].headers)["trace"] == b"1"
+    await assert_equals_pure(worker_settings)
+
+
+async def test_records_with_wrong_keys_are_rerouted_to_their_customer(worker_settings: Settings) -> None:
+    names = [f"customer-{number}" for number in range(12)]
+    records = []
+    for number, name in enumerate(names):
+        order = bench.raw(logs.order(name, logs.START_MS + number * 1_000, f"first-{name}"))
+        later = bench.raw(logs.order(name, logs.START_MS + (100 + number) * 1_000, f"second-{name}"))
+        records += [order._replace(key=None, partition=number % 3), later._replace(key=b"foreign", partition=number % 3)]
+    await bench.feed(worker_settings, records)
+    await bench.process_all(worker_settings)
+    changed = await bench.restored_states(worker_settings)
+    found = {name for one in changed.values() for name in one.states}
+    assert found == set(names)
+    shards = {name: number for number, one in changed.items() for name in one.states}
+    assert all(number == bench.partition_of(name.encode(), 3) for name, number in shards.items())
+    rerouted = await bench.read_all(worker_settings, worker_settings.topic(Topic.REROUTED))
+    assert len(rerouted) == len(records)
+    for name in names:
+        offsets = [int(dict(one.headers)[SOURCE_OFFSET]) for one in rerouted if one.key == name.encode()]
+        assert offsets == sorted(offsets)
+        assert [json.loads(one.value)["event_id"] for one in rerouted if one.key == name.encode()] == [
+            f"first-{name}",
+            f"second-{name}",
+        ]
+
+
+async def test_a_flood_of_bad_records_stops_the_worker(new_settings) -> None:  # type: ignore[no-untyped-def]
+    settings = new_settings(dead_letter_flood_count=5)
+    await bench.feed(settings, [bench.Raw(Topic.ORDERS, b"ada", b"bad", logs.START_MS, 0)] * 5)
+    with pytest.raises(DeadLetterFloodError, match="STREAM_APP_DEAD_LETTER_FLOOD_COUNT"):
+        await bench.process_all(settings)
+    assert await bench.lag(settings) == 5
+
+
+async def test_missing_topics_and_wrong_counts_are_said_plainly(worker_settings: Settings) -> None:
+    missing = worker_settings.model_copy(update={"topic_orders": "never-created"})
+    with pytest.raises(TopicSetupError, match="never-created.*topics create"):
+        await build_worker(missing, bench.Metrics("worker"))
+    wrong = worker_settings.model_copy(update={"partitions": 4})
+    with pytest.raises(TopicSetupError, match="has 3 partitions, and STREAM_APP_PARTITIONS is 4"):
+        await build_worker(wrong, bench.Metrics("worker"))
+
+
+async def test_a_recreated_source_topic_is_refused_until_its_epoch_is_raised(new_settings) -> None:  # type: ignore[no-untyped-def]
+    settings = new_settings()
+    await bench.feed(settings, bench.shop(seed=6, events=100, customers=3))
+    await bench.process_all(settings)
+    # Another topic of the same role that ends earlier: as a topic that was deleted and created again.
+    other = new_settings(app_id=settings.app_id)
+    names = {f"topic_{role.value.replace('-', '_')}": other.topic(role) for role in (Topic.ORDERS,)}
+    recreated = settings.model_copy(update=names)
+    with pytest.raises(SourceRecreatedError, match="STREAM_APP_SOURCE_EPOCH=1"):
+        await bench.process_all(recreated)
+    await bench.process_all(recreated.model_copy(update={"source_epoch": 1}))
+
+
+async def _lag_is_zero(settings: Settings) -> bool:
+    return await bench.lag(settings) == 0
+
+
+async def _changelog_records(settings: Settings) -> int:
+    return len(await bench.read_all(settings, settings.changelog_topic))
+
+
+def bench_needs_restart(broker: object) -> bool:
+    return type(broker).__name__ == "EmbeddedBroker"

@@ -1,0 +1,301 @@
+"""Brokers, logs and workers for tests: the real ones, with topics of each test's own."""
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from stream_app.adapters.assembly import engine_of
+from stream_app.adapters.clients import client_arguments
+from stream_app.adapters.metrics import Metrics
+from stream_app.adapters.stores import MemoryStore
+from stream_app.core.events import CustomerRecord
+from stream_app.core.partition import PartitionState
+from stream_app.core.records import Record, TimePassed
+from stream_app.core.times import DAY_MS, MINUTE_MS, to_ms
+from stream_app.core.topics import CUSTOMER_TOPICS, Topic
+from stream_app.engine.shard import DictStore, Shard
+from stream_app.settings import Settings
+from stream_app.wire.decode import decode
+from stream_app.wire.partition import partition_of
+from stream_app.wire.state_codec import encode_state
+from stream_app.worker.aligner import UNBOUNDED, Aligner, Item
+from stream_app.worker.changelog import Changelog
+from stream_app.worker.intake import TICK_RANK
+from stream_app.worker.publisher import Publisher
+from stream_app.worker.restoring import Restored, Restorer
+from stream_app.worker.run import ALIGNED, Worker, build_worker, running
+from tests.support import logs
+
+PATIENCE_SECONDS = 60.0
+
+
+class Raw(NamedTuple):
+    """A record to feed."""
+
+    role: Topic
+    key: bytes | None
+    value: bytes | None
+    timestamp_ms: int
+    partition: int | None = None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+def raw(event: CustomerRecord) -> Raw:
+    value = event.model_dump_json().encode()
+    return Raw(logs.topic_of(event), event.customer_id.encode(), value, to_ms(event.timestamp))
+
+
+def shop(seed: int, events: int, customers: int = 40, days: int = 120) -> list[Raw]:
+    """A log of a shop that looks like one: mostly clicks, then orders and reviews, in event-time order."""
+    chance = random.Random(seed)
+    made: list[CustomerRecord] = []
+    moments = sorted(chance.randrange(days * DAY_MS // MINUTE_MS) for _ in range(events))
+    names = [f"customer-{number}" for number in range(customers)]
+    for number, name in enumerate(names):
+        made.append(logs.profile(name, logs.START_MS - (number + 1) * MINUTE_MS, profiling=None))
+    for moment in moments:
+        name, at_ms = chance.choice(names), logs.START_MS + moment * MINUTE_MS
+        kind = chance.random()
+        if kind < 0.75:
+            made.append(logs.click(name, at_ms, f"c{len(made)}", kind=chance.choice(["product_view", "add_to_cart"])))
+        elif kind < 0.92:
+            made.append(logs.order(name, at_ms, f"o{len(made)}", amount=round(chance.uniform(5, 200), 2)))
+        elif kind < 0.97:
+            text = chance.choice(["Terrible, it broke", "Lovely, thank you", "It is a box"])
+            made.append(logs.review(name, at_ms, text))
+        else:
+            made.append(logs.feedback(name, at_ms))
+    return [raw(event) for event in made]
+
+
+async def feed(settings: Settings, records: Iterable[Raw]) -> None:
+    """Send records, each keyed and placed as it says, in order within each partition."""
+    producer = AIOKafkaProducer(**client_arguments(settings), linger_ms=5, max_batch_size=500_000)
+    await producer.start()
+    try:
+        sent = []
+        for record in records:
+            partition = record.partition
+            if partition is None and record.key is not None:
+                partition = partition_of(record.key, settings.partitions)
+            sent.append(
+                await producer.send(
+                    settings.topic(record.role),
+                    record.value,
+                    key=record.key,
+                    partition=partition or 0,
+                    timestamp_ms=record.timestamp_ms,
+                    headers=list(record.headers),
+                )
+            )
+        await asyncio.gather(*sent)
+    finally:
+        await producer.stop()
+
+
+async def read_all(settings: Settings, topic: str) -> list[Any]:
+    """Return every record of a topic, partition by partition, in order."""
+    consumer = AIOKafkaConsumer(**client_arguments(settings), auto_offset_reset="earliest", enable_auto_commit=False)
+    await consumer.start()
+    try:
+        numbers = await _partitions(consumer, topic)
+        places = [TopicPartition(topic, number) for number in numbers]
+        consumer.assign(places)
+        ends = await consumer.end_offsets(places)
+        await consumer.seek_to_beginning(*places)
+        found: dict[int, list[Any]] = defaultdict(list)
+        while [place for place in places if await consumer.position(place) < ends[place]]:
+            for place, batch in (await consumer.getmany(timeout_ms=200)).items():
+                found[place.partition] += batch
+        return [record for number in sorted(found) for record in found[number]]
+    finally:
+        await consumer.stop()
+
+
+async def lag(settings: Settings) -> int:
+    """Return how many records of the customer topics, `rerouted` and `ticks` the group has not committed."""
+    consumer = AIOKafkaConsumer(**client_arguments(settings), group_id=settings.app_id, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        places = [
+            TopicPartition(settings.topic(role), number) for role in ALIGNED for number in range(settings.partitions)
+        ]
+        ends = await consumer.end_offsets(places)
+        return sum([ends[place] - (await consumer.committed(place) or 0) for place in places])
+    finally:
+        await consumer.stop()
+
+
+async def until(condition: Callable[[], Any], what: str, patience_seconds: float = PATIENCE_SECONDS) -> None:
+    """Look again and again until a condition (it may be a coroutine function) holds; fail with its name if it never does."""
+    deadline = time.monotonic() + patience_seconds
+    while True:
+        met = condition()
+        if asyncio.iscoroutine(met):
+            met = await met
+        if met:
+            return
+        if time.monotonic() > deadline:
+            raise AssertionError(f"after {patience_seconds:.0f} s still not: {what}")
+        await asyncio.sleep(0.05)
+
+
+@contextlib.asynccontextmanager
+async def worker_of(settings: Settings, metrics: Metrics | None = None) -> AsyncIterator[Worker]:
+    """A worker inside this process."""
+    worker = await build_worker(settings, metrics if metrics is not None else Metrics("worker"))
+    async with running(worker):
+        yield worker
+        if worker.failure.done():
+            raise worker.failure.result()
+
+
+async def process_all(settings: Settings) -> None:
+    """Run a worker in this process until nothing lags."""
+    async with worker_of(settings) as worker:
+
+        async def done() -> bool:
+            if worker.failure.done():
+                raise worker.failure.result()
+            return worker.pipeline.is_working and await lag(settings) == 0
+
+        await until(done, "lag is zero")
+
+
+class WorkerProcess:
+    """`stream-app worker` as a process of its own."""
+
+    def __init__(self, settings: Settings, log: Path) -> None:
+        self.log = log
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("STREAM_APP_")}
+        environment |= {f"STREAM_APP_{name.upper()}": _text(value) for name, value in settings if _is_set(settings, name)}
+        with log.open("ab") as output:
+            self.child = subprocess.Popen(
+                [sys.executable, "-c", "from stream_app.cli.main import main; main()", "worker"],
+                env=environment,
+                stdout=output,
+                stderr=output,
+            )
+
+    def kill(self) -> None:
+        self.child.send_signal(signal.SIGKILL)
+        self.child.wait(10)
+
+    def terminate(self) -> int:
+        self.child.send_signal(signal.SIGTERM)
+        return self.child.wait(60)
+
+    def wait(self) -> int:
+        return self.child.wait(PATIENCE_SECONDS)
+
+    def __enter__(self) -> "WorkerProcess":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.child.poll() is None:
+            self.child.kill()
+            self.child.wait(10)
+
+
+class Changed(NamedTuple):
+    """What the changelog of one partition says."""
+
+    states: dict[str, bytes]
+    restored: Restored
+
+
+async def restored_states(settings: Settings) -> dict[int, Changed]:
+    """Read the changelog as a new owner would."""
+    restorers = {number: Restorer(MemoryStore()) for number in range(settings.partitions)}
+    producer = AIOKafkaProducer(**client_arguments(settings))
+    changelog = Changelog(settings, Publisher(producer), Metrics("worker"))
+    try:
+        ends = await changelog.read(dict.fromkeys(restorers, 0), None, lambda number, batch: restorers[number].take(batch))
+    finally:
+        await producer.stop()
+    return {
+        number: Changed(
+            {name: encode_state(state) for name, state in restorer.store.items()}, restorer.finish(ends[number])
+        )
+        for number, restorer in restorers.items()
+    }
+
+
+async def pure_states(settings: Settings) -> dict[int, Shard]:
+    """Run the engine, without Kafka, over what the input topics hold: the merge by heads of each partition."""
+    engine = engine_of(settings)
+    shards = {
+        number: engine.open_shard(number, DictStore(), PartitionState()) for number in range(settings.partitions)
+    }
+    aligners = {number: Aligner(len(CUSTOMER_TOPICS), UNBOUNDED) for number in shards}
+    for lane, role in enumerate(CUSTOMER_TOPICS):
+        for record in await read_all(settings, settings.topic(role)):
+            entry = decode(
+                role,
+                record.key,
+                record.value,
+                record.headers,
+                record.partition,
+                record.offset,
+                record.timestamp,
+                settings.decode_limits(),
+            )
+            if not isinstance(entry, Record):
+                continue
+            if record.key == entry.customer_id.encode():
+                aligners[record.partition].push(lane, [Item(entry.at_ms, lane, record.offset, entry, None)])
+    for number, shard in shards.items():
+        entries = [item.entry for item in aligners[number].release(10**9, (), 0).items]
+        engine.process(shard, entries)
+    return shards
+
+
+def states_of(shard: Shard) -> dict[str, bytes]:
+    return {name: encode_state(state) for name, state in shard.store.items()}
+
+
+def advance_all(settings: Settings, shards: Iterable[Shard], at_ms: int) -> None:
+    engine = engine_of(settings)
+    for shard in shards:
+        engine.process(shard, [TimePassed(at_ms)])
+
+
+def interventions_by_id(records: Sequence[Any]) -> dict[bytes, set[bytes]]:
+    """Return every payload that was sent under each intervention id."""
+    payloads: dict[bytes, set[bytes]] = defaultdict(set)
+    for record in records:
+        payloads[dict(record.headers)["ce_id"]].add(record.value)
+    return dict(payloads)
+
+
+def _text(value: object) -> str:
+    if hasattr(value, "get_secret_value"):
+        return str(value.get_secret_value())
+    return str(value)
+
+
+def _is_set(settings: Settings, name: str) -> bool:
+    return name in settings.model_fields_set
+
+
+async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> list[int]:
+    found: Iterator[int] | None = None
+    for _ in range(100):
+        await consumer._client.force_metadata_update()
+        consumer._client.add_topic(topic)
+        found = consumer.partitions_for_topic(topic)
+        if found:
+            return sorted(found)
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"no topic {topic}")
