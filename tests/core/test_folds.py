@@ -4,7 +4,6 @@ from math import exp2, log
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.logs import START_MS, click, feedback, order, review
 
 from stream_app.core.folds.clicks import fold_click
 from stream_app.core.folds.orders import fold_order
@@ -12,6 +11,7 @@ from stream_app.core.folds.people import fold_feedback
 from stream_app.core.folds.reviews import fold_review
 from stream_app.core.state import ClicksState, ContactState, OrdersState, ReviewsState
 from stream_app.core.times import DAY_MS, MINUTE_MS
+from tests.support.logs import START_MS, click, feedback, order, review
 
 _DAYS = st.lists(st.integers(0, 400), min_size=1, max_size=12, unique=True)
 

@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
-from support.decisions import SHIPPED
 
 from stream_app.core.outputs import TIERS
 from stream_app.decisions.catalogue import CatalogueError, Kind, load_catalogue, parse_catalogue, shipped_catalogue_file
+from tests.support.decisions import SHIPPED
 
 TEXT = shipped_catalogue_file().read_text(encoding="utf-8")
 KINDS: tuple[str, ...] = Kind.__args__  # type: ignore[attr-defined]

@@ -5,7 +5,14 @@ from itertools import pairwise
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
-from support.decisions import (
+
+from stream_app.core.ledger import Ledger
+from stream_app.core.outputs import Intervention
+from stream_app.core.times import DAY_MS, to_ms
+from stream_app.decisions.decider import EPOCH_MS
+from stream_app.decisions.policy import FLOOR_ACTION, FLOOR_NOTHING
+from stream_app.decisions.types import NOTHING, Act, DecisionPoint, Suppress
+from tests.support.decisions import (
     SHIPPED,
     Decided,
     any_facts,
@@ -15,13 +22,6 @@ from support.decisions import (
     sequences,
     willing_facts,
 )
-
-from stream_app.core.ledger import Ledger
-from stream_app.core.outputs import Intervention
-from stream_app.core.times import DAY_MS, to_ms
-from stream_app.decisions.decider import EPOCH_MS
-from stream_app.decisions.policy import FLOOR_ACTION, FLOOR_NOTHING
-from stream_app.decisions.types import NOTHING, Act, DecisionPoint, Suppress
 
 CAPPED = guarded(
     total_caps=[{"count": 2, "days": 60}],

@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from support.decisions import NOON_MS, SHIPPED, WILLING, facts, guarded, point
 
 from stream_app.core.facts import Facts
 from stream_app.core.ledger import Contact, Ledger
@@ -13,6 +12,7 @@ from stream_app.core.times import DAY_MS, HOUR_MS, MINUTE_MS, to_ms
 from stream_app.decisions import guardrails
 from stream_app.decisions.catalogue import Action, Catalogue
 from stream_app.decisions.guardrails import Situation, passing
+from tests.support.decisions import NOON_MS, SHIPPED, WILLING, facts, guarded, point
 
 ACTIONS = {action.name: action for action in SHIPPED.actions}
 COUPON, CALL, SMS, SURVEY = (ACTIONS[n] for n in ("coupon-10", "care-call", "care-sms", "satisfaction-survey"))

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from support.decisions import NOON_MS, Decided, any_facts, decider, facts, only, point, sequences
 
 from stream_app.core.outputs import DecisionOutcome
 from stream_app.core.times import DAY_MS, to_ms
 from stream_app.decisions.outcomes import WINDOW_MS
 from stream_app.decisions.types import Act, DecisionPoint, Suppress
+from tests.support.decisions import NOON_MS, Decided, any_facts, decider, facts, only, point, sequences
 
 GIFT = only("loyalty-points", channel="email", price_cut=False)
 

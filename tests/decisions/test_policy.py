@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
-from support.decisions import SHIPPED, any_facts, facts, point
 
 from stream_app.core.facts import Facts
 from stream_app.decisions.arms import arm_of
@@ -25,6 +24,7 @@ from stream_app.decisions.policy import (
     prior_snapshot,
 )
 from stream_app.decisions.types import NOTHING
+from tests.support.decisions import SHIPPED, any_facts, facts, point
 
 PRIOR = prior_snapshot(SHIPPED)
 ACTIONS = list(SHIPPED.actions)

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.decisions import NOON_MS, SHIPPED, facts, point
 
 from stream_app.core.facts import Facts, facts_of
 from stream_app.core.state import ClicksState, ContactState, OrdersState, ProfileState, ReviewsState, new_state
@@ -14,6 +13,7 @@ from stream_app.core.times import DAY_MS, MINUTE_MS, from_ms, to_ms
 from stream_app.decisions.catalogue import Guardrails
 from stream_app.decisions.content import content_of, language_for, picks_for
 from stream_app.decisions.signals import days_to_birthday, signals_of
+from tests.support.decisions import NOON_MS, SHIPPED, facts, point
 
 GUARDS = Guardrails()
 

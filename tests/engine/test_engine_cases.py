@@ -1,8 +1,6 @@
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
-from support.engines import build_engine, run, state_of
-from support.logs import START_MS, click, event_logs, log_of, order, profile, review
 
 from stream_app.core.events import CustomerRecord
 from stream_app.core.partition import PartitionState
@@ -12,6 +10,8 @@ from stream_app.core.times import DAY_MS, HOUR_MS
 from stream_app.core.topics import Topic
 from stream_app.engine.policy import EnginePolicy
 from stream_app.engine.shard import DictStore
+from tests.support.engines import build_engine, run, state_of
+from tests.support.logs import START_MS, click, event_logs, log_of, order, profile, review
 
 RARE_LOOKS = EnginePolicy(
     allowed_lateness_ms=0, look_days=60, observation_days=60, calendar_common=True, calendar_origin_ms=START_MS

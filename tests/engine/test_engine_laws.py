@@ -1,12 +1,12 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.engines import build_engine, run, state_of
-from support.logs import START_MS, event_logs, unordered_logs
 
 from stream_app.core.events import OrderEvent
 from stream_app.core.records import Record
 from stream_app.core.times import DAY_MS
 from stream_app.engine.policy import EnginePolicy
+from tests.support.engines import build_engine, run, state_of
+from tests.support.logs import START_MS, event_logs, unordered_logs
 
 LAWS = settings(max_examples=60, deadline=None)
 END_MS = START_MS + 200 * DAY_MS

@@ -2,10 +2,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.ops_settings import single_partition_settings
 
 from stream_app.adapters.broker import EmbeddedBroker
 from stream_app.settings import Settings
+from tests.support.ops_settings import single_partition_settings
 
 
 @pytest.fixture(scope="session")

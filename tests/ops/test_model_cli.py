@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support.models import published, send, snapshot
 
 from stream_app.adapters.model_registry import snapshot_record
 from stream_app.cli.main import main
 from stream_app.settings import Settings
+from tests.support.models import published, send, snapshot
 
 Call = Callable[..., Any]
 

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
-from support.models import published, send, snapshot
 
 from stream_app.adapters.metrics import Metrics
 from stream_app.adapters.model_registry import (
@@ -20,6 +19,7 @@ from stream_app.adapters.model_registry import (
 from stream_app.learning.scorer import Scorer
 from stream_app.settings import Settings
 from stream_app.worker.snapshots import SnapshotFollower
+from tests.support.models import published, send, snapshot
 
 
 def fold(records: Sequence[ModelRecord]) -> ModelRegistry:

@@ -17,8 +17,6 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
-from support.noting_trainer import NOTING, Notes, NotingLearner
-from support.ops_settings import single_partition_settings
 
 from stream_app.adapters.broker import EmbeddedBroker, free_port
 from stream_app.adapters.checkpoints import CheckpointStore
@@ -36,6 +34,8 @@ from stream_app.worker.snapshots import SnapshotFollower
 from stream_app.worker.trainer import FolderInUseError, learners_of, run_trainer, trainer_group
 from stream_app.worker.trainer_group import TrainerPositionError
 from stream_app.worker.trainer_run import CheckpointFormatError, TrainingRun
+from tests.support.noting_trainer import NOTING, Notes, NotingLearner
+from tests.support.ops_settings import single_partition_settings
 
 ROOT = Path(__file__).parents[2]
 
