@@ -36,7 +36,6 @@ GaugeName = Literal[
     "lag_records",
     "watermark_timestamp_seconds",
     "buffered_records",
-    "buffered_bytes",
     "partitions_owned",
     "customers",
     "ready",
@@ -142,7 +141,6 @@ GAUGES: dict[GaugeName, GaugeSpec] = {
         "Event time that a partition has reached.", ("partition",), "worker", 1_024
     ),
     "buffered_records": GaugeSpec("Records fetched and not yet processed."),
-    "buffered_bytes": GaugeSpec("Bytes fetched and not yet processed."),
     "partitions_owned": GaugeSpec("Customer partitions that this worker owns."),
     "customers": GaugeSpec("Customers of this worker's partitions by tier.", ("tier",)),
     "ready": GaugeSpec("1 while recovered and not rebalancing.", (), "both"),

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import aiohttp
 from aiohttp import web
 
+from stream_app import __version__
 from stream_app.adapters.metrics import CONTENT_TYPE, Metrics
 from stream_app.settings import Settings
 from stream_app.worker.http_api import CustomerApi, is_loopback
@@ -64,6 +65,9 @@ class HttpServices:
         self._stack = contextlib.AsyncExitStack()
         self.metrics_url = ""
         self.api_url = ""
+        metrics.gauge("build_info", 1, version=__version__)
+        if views is not None:
+            metrics.gauge("interventions_enabled", float(settings.interventions_enabled))
 
     async def start(self) -> None:
         """Open the ports and begin to sample.
