@@ -19,6 +19,8 @@ class OpenDraw(msgspec.Struct, array_like=True, frozen=True):
     at_ms: int
     number: int
     """0 for the customer's first draw, and so on."""
+    act_number: int
+    """The same among the draws that were to act; -1 for doing nothing."""
     action: str
     cost: float
     """Cost of the contact without its incentive."""
@@ -66,5 +68,7 @@ class Ledger(msgspec.Struct, array_like=True):
     """How many decisions were put out so far; part of the ids of suppressions."""
     draws: int = 0
     """How many draws were made so far."""
+    act_draws: int = 0
+    """How many of them were to act."""
     open_draws: list[OpenDraw] = []
     """Draws whose outcome is still to be told, oldest first."""

@@ -133,7 +133,10 @@ class DecisionOutcome(_Output):
     customer_id: Identifier
     drawn_at: AwareDatetime
     matured_at: AwareDatetime
-    number: int = Field(description="0 for the customer's first draw: lift compares customers from it on.")
+    number: int = Field(description="0 for the customer's first draw, and so on.")
+    act_number: int = Field(
+        description="The same among draws that were to act, -1 for nothing: lift compares customers from their 0 on."
+    )
     arm: Arm
     action: str = Field(description="What was drawn; nothing for the choice not to act.")
     propensity: Probability

@@ -36,6 +36,7 @@ def open_draw(
         OpenDraw(
             at_ms=point.now_ms,
             number=ledger.draws,
+            act_number=ledger.act_draws if action is not None else -1,
             action=ledger.drawn,
             cost=action.cost if action is not None else 0.0,
             incentive=incentive_of(action, point) if action is not None else 0.0,
@@ -54,6 +55,7 @@ def open_draw(
         )
     )
     ledger.draws += 1
+    ledger.act_draws += action is not None
     del ledger.open_draws[:-MAX_OPEN]
 
 
@@ -89,6 +91,7 @@ def _outcome(
         drawn_at=from_ms(draw.at_ms),
         matured_at=from_ms(at_ms),
         number=draw.number,
+        act_number=draw.act_number,
         arm=arm,
         action=draw.action,
         propensity=draw.propensity,
