@@ -76,6 +76,10 @@ class Child:
         lines = self.log_file.read_text("utf-8", "replace").splitlines() if self.log_file.exists() else []
         return "\n".join(lines[-LOG_TAIL_LINES:])
 
+    def wait(self, seconds: float) -> int:
+        """Wait until the child has ended by itself, and return its exit code; raises TimeoutExpired."""
+        return self._process.wait(seconds)
+
     def stop(self) -> None:
         """Ask the child to end, and end it where it does not."""
         if self._process.poll() is None:

@@ -16,7 +16,7 @@ from stream_app.core.topics import Topic
 from stream_app.settings import Settings
 from stream_app.simulation import Shop, ShopConfig, SimulatedEvent
 
-CUSTOMERS = 600
+CUSTOMERS = 450
 DAYS = 500
 VISITS_PER_ORDER = 5.0
 """Fewer than real shops have: the embedded broker holds everything in memory."""
