@@ -2,7 +2,7 @@
 
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,11 +11,10 @@ from stream_app.adapters.broker import ApacheKafka, EmbeddedBroker, resolve_kafk
 from stream_app.adapters.topics_admin import create_topics
 from stream_app.core.topics import Topic
 from stream_app.settings import Settings
+from tests.support.kafka import Broker, NewSettings
 
 KIND = os.environ.get("STREAM_APP_TEST_BROKER", "embedded")
 JARS = Path(os.environ.get("STREAM_APP_TEST_KAFKA_JARS", Path.home() / ".cache" / "stream-app" / "kafka-4.1.0"))
-
-NewSettings = Callable[..., Settings]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -24,12 +23,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if here in Path(item.path).parents:
             item.add_marker(pytest.mark.kafka)
-            if item.get_closest_marker("apache") and KIND == "embedded" and "STREAM_APP_TEST_BOOTSTRAP" not in os.environ:
+            if (
+                item.get_closest_marker("apache")
+                and KIND == "embedded"
+                and "STREAM_APP_TEST_BOOTSTRAP" not in os.environ
+            ):
                 item.add_marker(pytest.mark.skip(reason="needs Apache Kafka: set STREAM_APP_TEST_BROKER=apache"))
 
 
 @pytest.fixture(scope="session")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedBroker | ApacheKafka | None]:
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """The broker, if this session started one; None for a given bootstrap."""
     if "STREAM_APP_TEST_BOOTSTRAP" in os.environ:
         yield None
@@ -45,7 +48,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedBroker 
 
 
 @pytest.fixture
-def new_settings(broker: EmbeddedBroker | ApacheKafka | None, tmp_path: Path) -> NewSettings:
+def new_settings(broker: Broker, tmp_path: Path) -> NewSettings:
     """Make settings under the event clock with an app id and topics of the test's own, the topics created."""
     bootstrap = broker.bootstrap if broker is not None else os.environ["STREAM_APP_TEST_BOOTSTRAP"]
 

@@ -5,14 +5,18 @@ from pathlib import Path
 
 import pytest
 
+from stream_app.adapters.broker import EmbeddedBroker
+from stream_app.adapters.metrics import Metrics
 from stream_app.core.topics import Topic
 from stream_app.settings import Settings
 from stream_app.wire.headers import SOURCE_OFFSET
+from stream_app.wire.partition import partition_of
 from stream_app.worker.intake import DeadLetterFloodError
 from stream_app.worker.ownership import SourceRecreatedError
 from stream_app.worker.run import TopicSetupError, build_worker
 from tests.support import kafka as bench
 from tests.support import logs
+from tests.support.kafka import Broker, NewSettings
 
 
 async def assert_equals_pure(settings: Settings) -> None:
@@ -47,7 +51,9 @@ async def test_feeding_while_it_runs_gives_the_same(worker_settings: Settings) -
         assert changed.restored.record.memory.frontier_ms == pure.memory.frontier_ms
 
 
-async def test_kill_and_restart_equals_the_uninterrupted_run(worker_settings: Settings, tmp_path: Path, broker) -> None:  # type: ignore[no-untyped-def]
+async def test_kill_and_restart_equals_the_uninterrupted_run(
+    worker_settings: Settings, tmp_path: Path, broker: Broker
+) -> None:
     log = bench.shop(seed=3, events=6_000)
     await bench.feed(worker_settings, log)
     killed_in_mid_stream = 0
@@ -61,8 +67,8 @@ async def test_kill_and_restart_equals_the_uninterrupted_run(worker_settings: Se
             await bench.until(has_written, "the worker writes its changelog")
             process.kill()
         killed_in_mid_stream += (await bench.lag(worker_settings)) > 0
-        if bench_needs_restart(broker):
-            # The embedded broker keeps a killed member in its group for ever.
+        if isinstance(broker, EmbeddedBroker):
+            # It keeps a killed member in its group for ever.
             broker.restart()
     assert killed_in_mid_stream
     await bench.process_all(worker_settings)
@@ -122,14 +128,17 @@ async def test_records_with_wrong_keys_are_rerouted_to_their_customer(worker_set
     for number, name in enumerate(names):
         order = bench.raw(logs.order(name, logs.START_MS + number * 1_000, f"first-{name}"))
         later = bench.raw(logs.order(name, logs.START_MS + (100 + number) * 1_000, f"second-{name}"))
-        records += [order._replace(key=None, partition=number % 3), later._replace(key=b"foreign", partition=number % 3)]
+        records += [
+            order._replace(key=None, partition=number % 3),
+            later._replace(key=b"foreign", partition=number % 3),
+        ]
     await bench.feed(worker_settings, records)
     await bench.process_all(worker_settings)
     changed = await bench.restored_states(worker_settings)
     found = {name for one in changed.values() for name in one.states}
     assert found == set(names)
     shards = {name: number for number, one in changed.items() for name in one.states}
-    assert all(number == bench.partition_of(name.encode(), 3) for name, number in shards.items())
+    assert all(number == partition_of(name.encode(), 3) for name, number in shards.items())
     rerouted = await bench.read_all(worker_settings, worker_settings.topic(Topic.REROUTED))
     assert len(rerouted) == len(records)
     for name in names:
@@ -141,7 +150,7 @@ async def test_records_with_wrong_keys_are_rerouted_to_their_customer(worker_set
         ]
 
 
-async def test_a_flood_of_bad_records_stops_the_worker(new_settings) -> None:  # type: ignore[no-untyped-def]
+async def test_a_flood_of_bad_records_stops_the_worker(new_settings: NewSettings) -> None:
     settings = new_settings(dead_letter_flood_count=5)
     await bench.feed(settings, [bench.Raw(Topic.ORDERS, b"ada", b"bad", logs.START_MS, 0)] * 5)
     with pytest.raises(DeadLetterFloodError, match="STREAM_APP_DEAD_LETTER_FLOOD_COUNT"):
@@ -151,14 +160,14 @@ async def test_a_flood_of_bad_records_stops_the_worker(new_settings) -> None:  #
 
 async def test_missing_topics_and_wrong_counts_are_said_plainly(worker_settings: Settings) -> None:
     missing = worker_settings.model_copy(update={"topic_orders": "never-created"})
-    with pytest.raises(TopicSetupError, match="never-created.*topics create"):
-        await build_worker(missing, bench.Metrics("worker"))
+    with pytest.raises(TopicSetupError, match=r"never-created.*topics create"):
+        await build_worker(missing, Metrics("worker"))
     wrong = worker_settings.model_copy(update={"partitions": 4})
     with pytest.raises(TopicSetupError, match="has 3 partitions, and STREAM_APP_PARTITIONS is 4"):
-        await build_worker(wrong, bench.Metrics("worker"))
+        await build_worker(wrong, Metrics("worker"))
 
 
-async def test_a_recreated_source_topic_is_refused_until_its_epoch_is_raised(new_settings) -> None:  # type: ignore[no-untyped-def]
+async def test_a_recreated_source_topic_is_refused_until_its_epoch_is_raised(new_settings: NewSettings) -> None:
     settings = new_settings()
     await bench.feed(settings, bench.shop(seed=6, events=100, customers=3))
     await bench.process_all(settings)
@@ -177,7 +186,3 @@ async def _lag_is_zero(settings: Settings) -> bool:
 
 async def _changelog_records(settings: Settings) -> int:
     return len(await bench.read_all(settings, settings.changelog_topic))
-
-
-def bench_needs_restart(broker: object) -> bool:
-    return type(broker).__name__ == "EmbeddedBroker"

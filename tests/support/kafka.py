@@ -11,11 +11,12 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from stream_app.adapters.assembly import engine_of
+from stream_app.adapters.broker import ApacheKafka, EmbeddedBroker
 from stream_app.adapters.clients import client_arguments
 from stream_app.adapters.metrics import Metrics
 from stream_app.adapters.stores import MemoryStore
@@ -31,13 +32,18 @@ from stream_app.wire.partition import partition_of
 from stream_app.wire.state_codec import encode_state
 from stream_app.worker.aligner import UNBOUNDED, Aligner, Item
 from stream_app.worker.changelog import Changelog
-from stream_app.worker.intake import TICK_RANK
+from stream_app.worker.outgoing import Outgoing
 from stream_app.worker.publisher import Publisher
 from stream_app.worker.restoring import Restored, Restorer
 from stream_app.worker.run import ALIGNED, Worker, build_worker, running
 from tests.support import logs
 
 PATIENCE_SECONDS = 60.0
+
+Broker = EmbeddedBroker | ApacheKafka | None
+"""What the session started; None for a given bootstrap."""
+
+NewSettings = Callable[..., Settings]
 
 
 class Raw(NamedTuple):
@@ -81,27 +87,30 @@ def shop(seed: int, events: int, customers: int = 40, days: int = 120) -> list[R
 
 async def feed(settings: Settings, records: Iterable[Raw]) -> None:
     """Send records, each keyed and placed as it says, in order within each partition."""
-    producer = AIOKafkaProducer(**client_arguments(settings), linger_ms=5, max_batch_size=500_000)
+    producer = AIOKafkaProducer(**client_arguments(settings), max_batch_size=500_000)
     await producer.start()
     try:
-        sent = []
-        for record in records:
-            partition = record.partition
-            if partition is None and record.key is not None:
-                partition = partition_of(record.key, settings.partitions)
-            sent.append(
-                await producer.send(
-                    settings.topic(record.role),
-                    record.value,
-                    key=record.key,
-                    partition=partition or 0,
-                    timestamp_ms=record.timestamp_ms,
-                    headers=list(record.headers),
-                )
+        # aiokafka's `send` refuses a record with neither key nor value; other clients send such, and so does this.
+        await Publisher(producer).send(
+            Outgoing(
+                settings.topic(record.role),
+                _place(settings, record),
+                record.key,
+                record.value,
+                record.headers,
+                record.timestamp_ms,
             )
-        await asyncio.gather(*sent)
+            for record in records
+        )
     finally:
         await producer.stop()
+
+
+def _place(settings: Settings, record: Raw) -> int:
+    if record.partition is not None:
+        return record.partition
+    assert record.key is not None, "say where a record without a key goes"
+    return partition_of(record.key, settings.partitions)
 
 
 async def read_all(settings: Settings, topic: str) -> list[Any]:
@@ -138,7 +147,7 @@ async def lag(settings: Settings) -> int:
 
 
 async def until(condition: Callable[[], Any], what: str, patience_seconds: float = PATIENCE_SECONDS) -> None:
-    """Look again and again until a condition (it may be a coroutine function) holds; fail with its name if it never does."""
+    """Look again and again until a condition (it may be a coroutine function) holds; fail if it never does."""
     deadline = time.monotonic() + patience_seconds
     while True:
         met = condition()
@@ -179,7 +188,9 @@ class WorkerProcess:
     def __init__(self, settings: Settings, log: Path) -> None:
         self.log = log
         environment = {name: value for name, value in os.environ.items() if not name.startswith("STREAM_APP_")}
-        environment |= {f"STREAM_APP_{name.upper()}": _text(value) for name, value in settings if _is_set(settings, name)}
+        environment |= {
+            f"STREAM_APP_{name.upper()}": _text(value) for name, value in settings if _is_set(settings, name)
+        }
         with log.open("ab") as output:
             self.child = subprocess.Popen(
                 [sys.executable, "-c", "from stream_app.cli.main import main; main()", "worker"],
@@ -199,7 +210,7 @@ class WorkerProcess:
     def wait(self) -> int:
         return self.child.wait(PATIENCE_SECONDS)
 
-    def __enter__(self) -> "WorkerProcess":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -221,7 +232,9 @@ async def restored_states(settings: Settings) -> dict[int, Changed]:
     producer = AIOKafkaProducer(**client_arguments(settings))
     changelog = Changelog(settings, Publisher(producer), Metrics("worker"))
     try:
-        ends = await changelog.read(dict.fromkeys(restorers, 0), None, lambda number, batch: restorers[number].take(batch))
+        ends = await changelog.read(
+            dict.fromkeys(restorers, 0), None, lambda number, batch: restorers[number].take(batch)
+        )
     finally:
         await producer.stop()
     return {
@@ -235,9 +248,7 @@ async def restored_states(settings: Settings) -> dict[int, Changed]:
 async def pure_states(settings: Settings) -> dict[int, Shard]:
     """Run the engine, without Kafka, over what the input topics hold: the merge by heads of each partition."""
     engine = engine_of(settings)
-    shards = {
-        number: engine.open_shard(number, DictStore(), PartitionState()) for number in range(settings.partitions)
-    }
+    shards = {number: engine.open_shard(number, DictStore(), PartitionState()) for number in range(settings.partitions)}
     aligners = {number: Aligner(len(CUSTOMER_TOPICS), UNBOUNDED) for number in shards}
     for lane, role in enumerate(CUSTOMER_TOPICS):
         for record in await read_all(settings, settings.topic(role)):

@@ -130,7 +130,9 @@ def test_after_the_claim_rewrote_an_unfinished_batch_nobody_sees_it(before: list
 
 
 @given(before=BATCHES, after=BATCHES, late=BATCHES)
-def test_a_former_owner_that_wakes_up_changes_nothing(before: list[Batch], after: list[Batch], late: list[Batch]) -> None:
+def test_a_former_owner_that_wakes_up_changes_nothing(
+    before: list[Batch], after: list[Batch], late: list[Batch]
+) -> None:
     log = Log()
     expected = write(log, before, epoch=1)
     log.close(50, 2, 0)
