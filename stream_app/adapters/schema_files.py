@@ -1,8 +1,8 @@
 """The folder `schemas/`: written from the contracts, checked against them, its examples and the last release.
 
 Generated: `topics/<topic>.yaml` (what a topic is for, its versions), `json/<topic>.v<n>.schema.json` (JSON Schema
-2020-12) and `asyncapi.yaml`. By hand: `examples/<topic>/v<n>/<case>.json`. Kept at each release, to compare later changes with:
-`released/<topic>.v<n>.schema.json`.
+2020-12) and `asyncapi.yaml`. By hand: `examples/<topic>/v<n>/<case>.json`. Kept at each release, to compare
+later changes with: `released/<topic>.v<n>.schema.json`.
 """
 
 import json
