@@ -21,6 +21,8 @@ from stream_app.simulation.dirt import Spoiler
 from stream_app.simulation.files import write_file, write_folder
 from stream_app.simulation.live import LiveShop
 from stream_app.simulation.presets import PRESETS
+from stream_app.simulation.realism import compare_with_real
+from stream_app.simulation.realism_page import realism_page
 from stream_app.simulation.shop import Shop
 from stream_app.simulation.truth import TruthWriter
 
@@ -70,6 +72,13 @@ def command(
     foreign_keys: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Dirt, with --kafka: share placed by another partitioner.")
     ] = 0.0,
+    realism: Annotated[
+        Path | None,
+        typer.Option(help="Instead of a shop: write a report of how real the presets are (HTML). Needs --real-data."),
+    ] = None,
+    real_data: Annotated[
+        Path | None, typer.Option(help="Folder with cdnow/, online_retail/ and rees46_sample/ event files.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
 ) -> None:
     r"""Simulate a shop whose truth is known.
@@ -81,6 +90,9 @@ def command(
       stream-app simulate --kafka --respond --speed 1       (a day a second)
       stream-app simulate --out dirty.jsonl --malformed 0.01 --duplicates 0.02 --late 0.01
     """
+    if realism is not None:
+        _tell(_compare(realism, real_data), as_json=as_json)
+        return
     if sum((out is not None, out_dir is not None, kafka)) != 1:
         raise CommandError("say where the events go: one of --out FILE, --out-dir FOLDER, --kafka", ExitCode.USAGE)
     if respond and not kafka:
@@ -112,6 +124,19 @@ def command(
     except ValueError as failure:
         raise CommandError(str(failure), ExitCode.USAGE) from failure
     report = _run(config, out, out_dir, pace, respond, truth, truth_days, truth_share, truth_effects)
+    _tell(report, as_json=as_json)
+
+
+def _compare(page: Path, folder: Path | None) -> dict[str, Any]:
+    if folder is None:
+        raise CommandError("--realism compares with real shops: give --real-data FOLDER too", ExitCode.USAGE)
+    comparisons = compare_with_real(folder)
+    page.write_text(realism_page(comparisons), encoding="utf-8")
+    distances = {f"{found.what} ({found.real_name})": round(found.distance, 3) for found in comparisons}
+    return {"page": str(page), "largest_difference_of_distribution_functions": distances}
+
+
+def _tell(report: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(report, indent=2))
     else:
@@ -213,5 +238,5 @@ def _progress(config: ShopConfig) -> Iterator[Callable[[int, int], None]]:
 
 def _shown(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{count:,} {name}" for name, count in value.items())
+        return ", ".join(f"{number:,} {name}" for name, number in value.items())
     return f"{value:,}" if isinstance(value, int) else str(value)

@@ -7,6 +7,7 @@ import orjson
 
 from stream_app.core.times import DAY_MS, MINUTE_MS, iso
 from stream_app.core.topics import Topic
+from stream_app.simulation.clock_text import date_text, time_text
 from stream_app.simulation.events import SimulatedEvent
 from stream_app.simulation.people import COHORT_NAMES, People
 from stream_app.simulation.places import BRANDS, CATEGORIES, REGIONS, Assortment, Indexes
@@ -17,6 +18,10 @@ CURRENCY = "EUR"
 _NOTICE_DAYS = 7
 _EPOCH = date(1970, 1, 1)
 _CONSENT_SHARES = {"email": 0.82, "sms": 0.4, "push": 0.55, "phone": 0.3, "onsite": 0.92}
+
+
+def _moment(at_ms: int) -> str:
+    return time_text(date_text(at_ms // DAY_MS), at_ms % DAY_MS)
 
 
 def profile_values(
@@ -44,12 +49,12 @@ def profile_values(
             consent["profiling"] = False
         profile: dict[str, object] = {
             "customer_id": names[number],
-            "timestamp": iso(int(at_ms[row])),
+            "timestamp": _moment(int(at_ms[row])),
             "event_id": f"{names[number]}-profile",
             "consent": consent,
             "language": region.language,
             "region": region.name,
-            "signed_up_at": iso(signed_up),
+            "signed_up_at": _moment(signed_up),
             "loyalty_tier": ("basic", "silver", "gold")[
                 int(people.spend[number] > 1.2) + int(people.spend[number] > 2.2)
             ],  # tiers by spend

@@ -33,8 +33,11 @@ class Baskets:
 def line_counts(people: People, preset: Preset, chance: Chance, day: int, who: Indexes) -> Indexes:
     """Return how many lines each order has: geometric, with a mean that grows with the customer's spend."""
     mean = preset.basket_lines * people.spend[who] ** 0.7
-    unit = chance.uniforms("lines", people.key[who], day)
-    more = np.floor(np.log(unit) / np.log(mean / (1.0 + mean)))
+    mean = mean / preset.basket_shape
+    more = np.zeros(len(who))
+    for part in range(preset.basket_shape):
+        unit = chance.uniforms("lines", people.key[who], day, part)
+        more += np.floor(np.log(unit) / np.log(mean / (1.0 + mean)))
     counts: Indexes = np.minimum(1 + more, MOST_VIEWS).astype(np.int64)
     return counts
 

@@ -1,6 +1,7 @@
 """Fast ISO-8601 text for many event times of one UTC day."""
 
 from datetime import date, timedelta
+from functools import lru_cache
 
 from stream_app.core.times import DAY_MS, SECOND_MS
 
@@ -11,6 +12,7 @@ SECONDS: tuple[str, ...] = tuple(
 MILLIS: tuple[str, ...] = tuple(f"{n:03d}Z" for n in range(SECOND_MS))
 
 
+@lru_cache(maxsize=4096)
 def date_text(day: int) -> str:
     """Return the date of a day number (days since 1970-01-01)."""
     return (date(1970, 1, 1) + timedelta(days=day)).isoformat()

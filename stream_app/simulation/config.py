@@ -70,10 +70,12 @@ class ShopConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Whose order gaps, repeat rates and amounts to resemble: shop, cdnow or online-retail (see `presets`)."""
     existing_share: float = 0.55
     """Share of the customers who are there from the first day; the others are acquired while the shop runs."""
+    acquisition_share: float = 1.0
+    """The others come within this share of the run, from its start; below 1 nobody new comes in the end."""
     browser_share: float = 0.15
     """Share of the customers who visit and never buy."""
     products: int = 600
-    visits_per_order: float = 8.0
+    visits_per_order: float = 6.0
     """Mean number of visits per order of a typical buyer."""
     horizons_days: tuple[int, ...] = (30, 60)
     """H of the truth P(no order in (T, T+H])."""
@@ -87,7 +89,7 @@ class ShopConfig(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"days is {self.days}: give 1 to 3,660")
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}: give a whole number from 0")
-        for name in ("drift_at", "existing_share", "browser_share"):
+        for name in ("drift_at", "existing_share", "acquisition_share", "browser_share"):
             share = getattr(self, name)
             if not 0.0 <= share <= 1.0:
                 raise ValueError(f"{name} is {share}: give a share between 0 and 1")

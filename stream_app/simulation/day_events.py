@@ -33,7 +33,9 @@ class DayEvents:
         who = np.concatenate(self._who)
         at_ms = np.concatenate(self._at)
         rank = np.array([RANK[topic] for topic in self._topics])[topic]
-        topics, customers, times = topic.tolist(), who.tolist(), at_ms.tolist()
-        for row in np.lexsort((np.arange(len(who)), rank, at_ms)).tolist():
-            name = names[customers[row]]
-            yield SimulatedEvent(self._topics[topics[row]], name, times[row], self._values[row], name)
+        order = np.lexsort((rank, at_ms))  # stable: what was added first comes first
+        topics, values, event = self._topics, self._values, SimulatedEvent
+        rows = zip(order.tolist(), topic[order].tolist(), who[order].tolist(), at_ms[order].tolist(), strict=True)
+        for row, index, number, moment in rows:
+            name = names[number]
+            yield event(topics[index], name, moment, values[row], name)

@@ -106,10 +106,11 @@ def _arrivals(config: ShopConfig, chance: Chance, keys: Keys) -> tuple[NDArray[n
     cohort = np.where(
         cohort_unit < 0.5, Cohort.ORGANIC, np.where(cohort_unit < 0.8, Cohort.CAMPAIGN, Cohort.REFERRAL)
     )  # shares
-    steady = unit * config.days
+    span = config.days * config.acquisition_share
+    steady = unit * span
     burst = np.floor(unit * 4)
-    burst_start = (burst + 0.5) * config.days / 4
-    burst_days = min(10.0, config.days / 8)
+    burst_start = (burst + 0.5) * span / 4
+    burst_days = min(10.0, span / 8)
     in_burst = burst_start + (unit * 4 - burst) * burst_days
     day = np.where(cohort == Cohort.CAMPAIGN, in_burst, steady)
     existing = chance.uniforms("existing", keys) < config.existing_share

@@ -17,6 +17,8 @@ class Preset(msgspec.Struct, frozen=True):
     """Weibull shape of the days between orders: above 1 a rhythm, below 1 bursts."""
     basket_lines: float
     """Mean number of further lines in a basket."""
+    basket_shape: int
+    """Number of geometric parts that make up the lines: 1 for a shop where one line is common, 2 for a wholesaler."""
     price: float
     """Median price of a product in EUR."""
     price_sigma: float
@@ -25,10 +27,44 @@ class Preset(msgspec.Struct, frozen=True):
 
 
 PRESETS: dict[str, Preset] = {
-    "shop": Preset(34.0, 0.75, 0.0016, 0.24, 1.25, 1.1, 22.0, 0.8, 0.35),
-    "cdnow": Preset(80.0, 1.1, 0.0016, 0.40, 0.8, 0.9, 13.0, 0.3, 0.25),
-    "online-retail": Preset(45.0, 0.8, 0.0012, 0.30, 0.9, 14.0, 3.4, 0.9, 1.1),
+    "shop": Preset(
+        cadence_days=50.0,
+        cadence_sigma=0.8,
+        leave_per_day=0.0014,
+        leave_after_first=0.24,
+        regularity=1.2,
+        basket_lines=1.1,
+        basket_shape=1,
+        price=22.0,
+        price_sigma=0.8,
+        quantity_sigma=0.35,
+    ),
+    "cdnow": Preset(
+        cadence_days=270.0,
+        cadence_sigma=1.0,
+        leave_per_day=0.0006,
+        leave_after_first=0.28,
+        regularity=0.85,
+        basket_lines=0.7,
+        basket_shape=1,
+        price=13.0,
+        price_sigma=0.45,
+        quantity_sigma=0.3,
+    ),
+    "online-retail": Preset(
+        cadence_days=130.0,
+        cadence_sigma=0.8,
+        leave_per_day=0.0009,
+        leave_after_first=0.18,
+        regularity=1.15,
+        basket_lines=14.0,
+        basket_shape=2,
+        price=3.4,
+        price_sigma=0.4,
+        quantity_sigma=1.2,
+    ),
 }
+"""`shop` is a busy consumer shop of our own; the others were fitted to their namesakes (see `realism`)."""
 
 
 def preset_of(name: str) -> Preset:

@@ -40,6 +40,8 @@ _ENDINGS: Indexes = np.array(
 _ENDING_LENGTH: Indexes = (_ENDINGS >= 0).sum(axis=1)
 _ENDING_SHARES: Floats = np.cumsum([0.85, 0.07, 0.03, 0.02, 0.01])
 _ENTRY_SHARES: Floats = np.cumsum([0.35, 0.3, 0.2, 0.1])
+_LANDED_SHARE = 0.6
+"""Share of the visits without an order that begin on a product, from a search engine or a link."""
 
 MOST_VIEWS = 40
 _LONGEST_GAP_MS = 20 * MINUTE_MS
@@ -104,13 +106,15 @@ def draw_visits(
     ending = np.searchsorted(_ENDING_SHARES, chance.uniforms("ending", keys, spot), side="right")
     ordering = lines > 0
     tail = np.where(ordering, lines + len(_CHECKOUT), _ENDING_LENGTH[ending])
-    length = 1 + views + tail
+    landed = (chance.uniforms("landed", keys, spot) < _LANDED_SHARE) & ~ordering
+    length = np.where(landed, 0, 1) + views + tail
     entry = np.searchsorted(_ENTRY_SHARES, chance.uniforms("entry", keys, spot), side="right")
     entry = np.where((entry == len(_ENTRY_SHARES)) & ~promoted[people.region[who]], 0, entry)
 
     visit = np.repeat(np.arange(len(who)), length)
     first = np.cumsum(length) - length
-    position = np.arange(len(visit)) - first[visit]
+    step = np.arange(len(visit)) - first[visit]
+    position = step + landed[visit]  # who lands on a product has skipped position 0, the entry
     after = position - 1 - views[visit]
     paying = np.clip(after - lines[visit], 0, len(_CHECKOUT) - 1)
     closing = np.where(
@@ -128,8 +132,8 @@ def draw_visits(
     product = np.full(len(visit), -1, dtype=np.int64)
     product[rows] = products_seen(people, assortment, chance, who[visit[rows]], day, item_key[rows])
 
-    gap = np.exp(3.45 + 1.05 * chance.normals("click gap", keys[visit], spot[visit], position)) * 1000.0
-    gap = np.minimum(np.where(position == 0, 0.0, gap), _LONGEST_GAP_MS)
+    gap = np.exp(3.45 + 1.05 * chance.normals("click gap", keys[visit], spot[visit], step)) * 1000.0
+    gap = np.minimum(np.where(step == 0, 0.0, gap), _LONGEST_GAP_MS)
     elapsed = np.cumsum(gap.astype(np.int64) + 1)
     elapsed -= elapsed[first[visit]]
     last = first + length - 1
@@ -138,4 +142,4 @@ def draw_visits(
     hour = people.hour[who] + 2.2 * chance.normals("hour of visit", keys, spot)
     start = np.floor(hour * HOUR_MS).astype(np.int64) - offsets_ms[people.region[who]]
     start = np.clip(start % DAY_MS, _MORNING_MS, DAY_MS - 1 - elapsed[last] - 2 * MINUTE_MS)
-    return Visits(who[visit], number[visit], position, start[visit] + elapsed, kind, product, last)
+    return Visits(who[visit], number[visit], step, start[visit] + elapsed, kind, product, last)
