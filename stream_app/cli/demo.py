@@ -4,19 +4,21 @@ import asyncio
 import json
 import os
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from stream_app.cli.demo_crew import LOOPBACK, RunFolder, choose_port
-from stream_app.cli.demo_shop import DemoShop
 from stream_app.cli.demo_stage import Stage
 from stream_app.cli.errors import CommandError
+from stream_app.core.times import DAY_MS, SECOND_MS
 from stream_app.settings import ENV_PREFIX, Settings, load_settings
 
 SECONDS_VARIABLE = "STREAM_APP_DEMO_SECONDS"
+CUSTOMERS = 300
+DAYS = 500
+"""The shop ends today. A few hundred events a second for so long: the embedded broker forgets nothing."""
 
 
 def demo(
@@ -40,17 +42,14 @@ def demo(
       stream-app demo --data orders.jsonl.gz
       STREAM_APP_DEMO_SECONDS=60 stream-app demo
     """
-    source = None if data is None else data.absolute()
+    if data is None:
+        shop = ["simulate", "--kafka", "--respond", "--customers", str(CUSTOMERS), "--days", str(DAYS)]
+        shop += ["--seed", str(seed), "--speed", str(days_per_second)]
+    else:
+        shop = ["feed", str(data.absolute()), "--speed", str(days_per_second * DAY_MS / SECOND_MS)]
     run = RunFolder(folder)
-    settings = _only_the_demos_settings(run.path, consents_unknown=source is not None)
-    summary = asyncio.run(
-        Stage(run, settings, _say).play(
-            source,
-            seconds=seconds,
-            days_per_second=days_per_second,
-            shop=lambda: DemoShop(settings, seed=seed, days_per_second=days_per_second, today=datetime.now(UTC)),
-        )
-    )
+    settings = _only_the_demos_settings(run.path, consents_unknown=data is not None)
+    summary = asyncio.run(Stage(run, settings, _say).play(shop, seconds=seconds))
     _say(f"ended; the logs stay in {run.path} until the next demo")
     print(json.dumps(summary), flush=True)
     if seconds and not summary["interventions"]:

@@ -17,9 +17,7 @@ from stream_app.adapters.broker import EmbeddedBroker
 from stream_app.adapters.topics_admin import create_topics
 from stream_app.cli.demo_crew import LOOPBACK, Child, RunFolder, choose_port
 from stream_app.cli.demo_screen import Screen
-from stream_app.cli.demo_shop import DemoShop
 from stream_app.cli.errors import CommandError, ExitCode
-from stream_app.core.times import DAY_MS, SECOND_MS
 from stream_app.settings import Settings
 
 READY_SECONDS = 90.0
@@ -49,18 +47,22 @@ class Stage:
         self._url = f"http://{LOOPBACK}:{settings.dashboard_port}/"
         self._broker = EmbeddedBroker(run.path / "broker", int(settings.bootstrap.rpartition(":")[2]))
         self._services: list[Child] = []
-        self._feeder: Child | None = None
-        self._shop: DemoShop | None = None
+        self._shop: Child | None = None
         self._stop = asyncio.Event()
         self._opened = 0.0
         self._played_seconds = 0.0
         self._summary: Summary = {}
         self._first_intervention_seconds: float | None = None
 
-    async def play(
-        self, data: Path | None, *, seconds: float, days_per_second: float, shop: Callable[[], DemoShop]
-    ) -> dict[str, object]:
-        """Run until the time is up (0: none is set), or until Ctrl-C or SIGTERM, and return what came of it.
+    async def play(self, shop: list[str], *, seconds: float) -> dict[str, object]:
+        """Run until the time is up, or until Ctrl-C or SIGTERM, and return what came of it.
+
+        Parameters
+        ----------
+        shop
+            Arguments of the `stream-app` command that sends the events; when it is done, the rest stays up.
+        seconds
+            How long; 0: no end is set.
 
         Raises
         ------
@@ -77,7 +79,7 @@ class Stage:
             if not self._stop.is_set():
                 self._say(f"ready after {ready_seconds:.0f} s")
                 self._invite()
-                await self._run_shop(data, seconds, days_per_second, shop)
+                await self._run_shop(shop, seconds)
         finally:
             await asyncio.to_thread(self._end)
         return self._result(ready_seconds)
@@ -104,34 +106,21 @@ class Stage:
                 raise self._failure(f"{' and '.join(probes)} did not get ready in {READY_SECONDS:.0f} s", *probes)
             await asyncio.sleep(POLL_SECONDS / 2)
 
-    async def _run_shop(
-        self, data: Path | None, seconds: float, days_per_second: float, shop: Callable[[], DemoShop]
-    ) -> None:
-        living: asyncio.Task[None] | None = None
-        if data is None:
-            self._shop = await asyncio.to_thread(shop)
-            living = asyncio.create_task(self._shop.run())
-        else:
-            arguments = ["feed", str(data), "--speed", str(days_per_second * DAY_MS / SECOND_MS)]
-            self._feeder = Child("feed", arguments, self._run.path, os.environ)
-            self._note()
+    async def _run_shop(self, arguments: list[str], seconds: float) -> None:
+        self._shop = Child("shop", arguments, self._run.path, os.environ)
+        self._note()
         self._opened = time.monotonic()
-        try:
-            with Screen(self._url) as screen:
-                while not self._stop.is_set() and (not seconds or self._elapsed() < seconds):
-                    self._check_services()
-                    self._check_feeder(living)
-                    self._take(await _answer(f"{self._url}summary.json"))
-                    self._played_seconds = self._elapsed()
-                    if self._summary:
-                        screen.show(self._summary, self._elapsed())
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._stop.wait(), POLL_SECONDS)
-        finally:
-            if living is not None:
-                living.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await living
+        with Screen(self._url) as screen:
+            while not self._stop.is_set() and (not seconds or self._elapsed() < seconds):
+                self._check_services()
+                if self._shop.exit_code() not in {None, 0}:
+                    raise self._failure(f"the shop ended with exit code {self._shop.exit_code()}", "shop")
+                self._take(await _answer(f"{self._url}summary.json"))
+                self._played_seconds = self._elapsed()
+                if self._summary:
+                    screen.show(self._summary, self._played_seconds)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stop.wait(), POLL_SECONDS)
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._opened
@@ -144,7 +133,7 @@ class Stage:
             self._first_intervention_seconds = round(self._elapsed(), 1)
 
     def _note(self) -> None:
-        pids = [child.pid for child in (*self._services, self._feeder) if child is not None]
+        pids = [child.pid for child in (*self._services, self._shop) if child is not None]
         self._run.note([*pids, self._broker.pid] if self._broker.pid is not None else pids)
 
     def _check_services(self) -> None:
@@ -155,14 +144,8 @@ class Stage:
             if child.exit_code() is not None:
                 raise self._failure(f"the {child.name} ended by itself (exit code {child.exit_code()})", child.name)
 
-    def _check_feeder(self, living: asyncio.Task[None] | None) -> None:
-        if living is not None and living.done() and not self._stop.is_set():
-            living.result()  # raises what ended the shop; one that came to its last day just stays quiet
-        if self._feeder is not None and self._feeder.exit_code() not in {None, 0}:
-            raise self._failure(f"feeding ended with exit code {self._feeder.exit_code()}", "feed")
-
     def _failure(self, what: str, *names: str) -> CommandError:
-        children = [child for child in (*self._services, self._feeder) if child is not None and child.name in names]
+        children = [child for child in (*self._services, self._shop) if child is not None and child.name in names]
         logs = "\n".join(f"The end of {child.log_file}:\n{child.log_tail()}" for child in children)
         return CommandError(f"{what}.\n{logs}", ExitCode.ENVIRONMENT)
 
@@ -178,7 +161,7 @@ class Stage:
         self._say(f"  curl -s http://{LOOPBACK}:{self._settings.metrics_port}/metrics | grep interventions")
 
     def _end(self) -> None:
-        for child in [self._feeder, *self._services]:
+        for child in [self._shop, *self._services]:
             if child is not None:
                 child.stop()
         self._broker.stop()
@@ -198,7 +181,6 @@ class Stage:
             "tiers": page.get("tiers", {}),
             "interventions": page.get("interventions", {}).get("total", 0),
             "first_intervention_seconds": self._first_intervention_seconds,
-            "reactions": self._shop.reactions if self._shop is not None else 0,
             "suppressed": dict(page.get("suppressed", {}).get("by_reason", ())),
             "outcomes": quality.get("examples", 0),
             "auc": quality.get("auc"),
