@@ -1,0 +1,180 @@
+"""The chunk consumer without a broker: what it cuts, when it stops, what it commits."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
+
+import pytest
+from faust.types import TP
+
+from stream_app.settings import Settings
+from stream_app.worker.app import create_app
+from stream_app.worker.offsets import SourcePartition
+from stream_app.worker.transport import BatchConsumer, Chunk, ChunkPolicy
+
+
+class PolledRecord(NamedTuple):
+    """As much of aiokafka's ConsumerRecord as the consumer reads."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes = b"k"
+    value: bytes = b"value"
+    timestamp: int = 0
+    timestamp_type: int = 0
+    headers: tuple[()] = ()
+    checksum: None = None
+    serialized_key_size: int = 1
+    serialized_value_size: int = 5
+
+
+class ScriptedConsumer(BatchConsumer):
+    """Polls what a test put there; positions are those of the script."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.script: list[dict[TP, list[PolledRecord]]] = []
+        self.asked: list[set[TP]] = []
+        self.while_polling: Any = None
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ARG002, ASYNC109 - Faust's
+        assert active_partitions is not None
+        self.asked.append(set(active_partitions))
+        if self.while_polling is not None:
+            await self.while_polling()
+        return self.script.pop(0) if self.script else {}
+
+    def _note_positions(self) -> None: ...
+
+    async def seek_to_committed(self) -> dict[TP, int]:
+        return {}
+
+
+CLICKS = TP("clickstream", 0)
+ORDERS = TP("orders", 0)
+
+
+@pytest.fixture
+async def consumer() -> AsyncIterator[ScriptedConsumer]:
+    app = create_app(Settings(partitions=1))
+    app.chunk_policy = ChunkPolicy(chunk_records=3, buffer_records=10, buffer_bytes=1_000)
+    transport = app._new_transport()
+
+    async def ignore(*_: Any) -> None: ...
+
+    consumer = ScriptedConsumer(transport, callback=ignore, on_partitions_revoked=ignore, on_partitions_assigned=ignore)
+    consumer._set_active_tps({CLICKS, ORDERS})
+    yield consumer
+    consumer._thread.thread_loop.close()
+
+
+def records(tp: TP, *offsets: int) -> list[PolledRecord]:
+    return [PolledRecord(tp.topic, tp.partition, offset) for offset in offsets]
+
+
+async def poll(consumer: ScriptedConsumer) -> list[Chunk]:
+    return [message.value async for _, message in consumer.getmany(1.0)]
+
+
+def shape(chunks: list[Chunk]) -> list[tuple[str, list[int]]]:
+    return [(chunk.delivery.source.topic, [record.offset for record in chunk.records]) for chunk in chunks]
+
+
+async def test_chunks_go_round_over_the_partitions(consumer: ScriptedConsumer) -> None:
+    consumer.script = [{CLICKS: records(CLICKS, *range(7)), ORDERS: records(ORDERS, 0, 1)}]
+    assert shape(await poll(consumer)) == [
+        ("clickstream", [0, 1, 2]),
+        ("orders", [0, 1]),
+        ("clickstream", [3, 4, 5]),
+        ("clickstream", [6]),
+    ]
+
+
+async def test_records_below_the_read_offset_are_left_out(consumer: ScriptedConsumer) -> None:
+    consumer._read_offset[CLICKS] = 5
+    consumer.script = [{CLICKS: records(CLICKS, 3, 4, 5, 6)}]
+    assert shape(await poll(consumer)) == [("clickstream", [5, 6])]
+
+
+async def test_what_was_fetched_before_a_seek_is_never_handed_on(consumer: ScriptedConsumer) -> None:
+    consumer.script = [{CLICKS: records(CLICKS, *range(9))}]
+    delivered = []
+    async for _, message in consumer.getmany(1.0):
+        delivered.append(message.value)
+        await consumer.perform_seek()
+    assert shape(delivered) == [("clickstream", [0, 1, 2])]
+    assert not consumer.taken(delivered[0])
+    consumer.finish(delivered[0])
+    assert consumer.ledger.committable(SourcePartition(*CLICKS)) is None
+
+
+async def test_a_seek_waits_for_the_fetch_under_way(consumer: ScriptedConsumer) -> None:
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        reached.set()
+        await go_on.wait()
+
+    consumer.while_polling = hold
+    consumer.script = [{CLICKS: records(CLICKS, 0)}]
+    polling = asyncio.create_task(poll(consumer))
+    await reached.wait()
+    seeking = asyncio.create_task(consumer.perform_seek())
+    await asyncio.sleep(0)
+    assert not seeking.done()
+    go_on.set()
+    # The fetch ended before the seek began, so its records are either handed on before it or not at all.
+    chunks = await polling
+    await seeking
+    assert not any(consumer.taken(chunk) for chunk in chunks)
+
+
+async def test_a_full_buffer_stops_all_but_partitions_of_which_nothing_is_held(consumer: ScriptedConsumer) -> None:
+    consumer.script = [{CLICKS: records(CLICKS, *range(12))}]
+    chunks = await poll(consumer)
+    assert consumer.ledger.held_records == 12
+    await poll(consumer)
+    assert consumer.asked[-1] == {ORDERS}
+    for chunk in chunks:
+        consumer.taken(chunk)
+        consumer.finish(chunk)
+    await poll(consumer)
+    assert consumer.asked[-1] == {CLICKS, ORDERS}
+
+
+async def test_bytes_bound_the_buffer_too(consumer: ScriptedConsumer) -> None:
+    large = [record._replace(value=bytes(600)) for record in records(CLICKS, 0, 1)]
+    consumer.script = [{CLICKS: large}]
+    await poll(consumer)
+    await poll(consumer)
+    assert consumer.asked[-1] == {ORDERS}
+
+
+async def test_a_topic_lags_while_chunks_are_on_their_way(consumer: ScriptedConsumer) -> None:
+    consumer.script = [{CLICKS: records(CLICKS, 0, 1)}]
+    (chunk,) = await poll(consumer)
+    source = SourcePartition(*CLICKS)
+    consumer._polled[source] = (2, 2)
+    assert consumer.lags(source)
+    assert consumer.taken(chunk)
+    assert not consumer.lags(source)
+    consumer._polled[source] = (2, 3)
+    assert consumer.lags(source)
+
+
+async def test_a_partition_never_polled_is_taken_to_lag(consumer: ScriptedConsumer) -> None:
+    assert consumer.lags(SourcePartition(*ORDERS))
+    consumer._polled[SourcePartition(*ORDERS)] = (0, None)
+    assert consumer.lags(SourcePartition(*ORDERS))
+
+
+async def test_only_finished_chunks_are_committed(consumer: ScriptedConsumer) -> None:
+    consumer.script = [{CLICKS: records(CLICKS, *range(6))}]
+    first, second = await poll(consumer)
+    consumer.finish(second)
+    assert consumer._filter_committable_offsets(consumer._filter_tps_with_pending_acks()) == {}
+    consumer.finish(first)
+    assert consumer._filter_committable_offsets(consumer._filter_tps_with_pending_acks()) == {CLICKS: 6}
+    consumer._committed_offset[CLICKS] = 6
+    assert consumer._filter_committable_offsets(consumer._filter_tps_with_pending_acks()) == {}

@@ -1,0 +1,99 @@
+"""What the batch transport overrides in faust-streaming: this fails when the pinned internals change."""
+
+import inspect
+
+import faust
+import pytest
+from aiokafka.producer.message_accumulator import BatchBuilder
+from faust.tables.manager import TableManager
+from faust.tables.recovery import Recovery
+from faust.transport.consumer import Consumer
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+from mode.services import ServiceTask
+
+from stream_app.settings import Settings
+from stream_app.worker.app import create_app
+from stream_app.worker.offsets import SourcePartition
+from stream_app.worker.recovery import BulkRecovery, BulkTableManager
+from stream_app.worker.transport import BatchConsumer, BatchTransport
+
+OVERRIDDEN = {
+    BatchConsumer: [
+        "getmany",
+        "perform_seek",
+        "wait_empty",
+        "on_partitions_revoked",
+        "ack",
+        "_filter_tps_with_pending_acks",
+        "_new_offset",
+        "_add_gap",
+    ],
+    BulkRecovery: ["_restart_recovery"],
+    BulkTableManager: ["recovery"],
+}
+
+
+def test_versions_are_the_pinned_ones() -> None:
+    assert faust.__version__ == "0.15.3"
+    assert driver.aiokafka.__version__ == "0.14.0"
+
+
+@pytest.mark.parametrize(("kind", "names"), OVERRIDDEN.items(), ids=lambda value: getattr(value, "__name__", ""))
+def test_what_is_overridden_exists_and_takes_the_same_arguments(kind: type, names: list[str]) -> None:
+    base = kind.__mro__[1]
+    for name in names:
+        assert name in vars(kind)
+        theirs, ours = inspect.getattr_static(base, name), inspect.getattr_static(kind, name)
+        assert type(theirs) is type(ours), name
+        if inspect.isfunction(theirs):
+            assert list(inspect.signature(theirs).parameters) == list(inspect.signature(ours).parameters), name
+
+
+def test_recovery_task_is_still_the_one_that_faust_starts() -> None:
+    assert isinstance(inspect.getattr_static(Recovery, "_restart_recovery"), ServiceTask)
+    task = inspect.getsource(Recovery)
+    assert "self._resume_streams)(generation_id=generation_id)" in task
+    assert "self.signal_recovery_start.clear()" in task
+    assert "_recovery" in inspect.getsource(TableManager.recovery.fget)
+
+
+def test_offsets_are_committed_by_the_methods_that_are_overridden() -> None:
+    source = inspect.getsource(Consumer.force_commit) + inspect.getsource(Consumer._filter_committable_offsets)
+    assert "self._filter_tps_with_pending_acks(topics)" in source
+    assert "self._new_offset(tp)" in source
+    assert "self._acked" not in inspect.getsource(Consumer._commit_offsets)
+
+
+def test_the_drain_loop_reads_through_getmany() -> None:
+    source = inspect.getsource(Consumer._drain_messages)
+    assert "getmany = self.getmany" in source
+    assert "callback(message)" in source
+
+
+def test_come_to_rest_stands_before_every_way_of_giving_partitions_up() -> None:
+    assert "wait_empty" in inspect.getsource(faust.App._on_partitions_revoked) + inspect.getsource(
+        faust.App._consumer_wait_empty
+    )
+    assert "_consumer_wait_empty" in inspect.getsource(faust.App._stop_consumer)
+
+
+def test_changelog_and_table_are_what_the_settings_say() -> None:
+    settings = Settings(app_id="shop", partitions=7)
+    app = create_app(settings)
+    table = app.tables["customers"]
+    assert table.changelog_topic.get_topic_name() == settings.changelog_topic
+    assert table.partitions == 7
+    assert isinstance(app._new_transport(), BatchTransport)
+    assert app.conf.TableManager is BulkTableManager
+
+
+def test_faust_and_our_partitions_are_interchangeable_keys() -> None:
+    assert {TP("orders", 3): 1}[SourcePartition("orders", 3)] == 1
+
+
+def test_a_batch_builder_says_when_it_is_full() -> None:
+    builder = BatchBuilder(200, 0)
+    taken = [builder.append(timestamp=1, key=b"k", value=bytes(50), headers=[]) for _ in range(10)]
+    assert taken[0] is not None
+    assert taken[-1] is None
