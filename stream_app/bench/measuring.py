@@ -1,0 +1,167 @@
+"""Counting committed offsets: what a consumer group has promised never to read again."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from stream_app.adapters.clients import client_arguments
+from stream_app.bench.processes import Contender, cpu_seconds, peak_memory_mebibytes
+from stream_app.settings import Settings
+
+SAMPLE_SECONDS = 0.25
+
+
+class ContenderError(RuntimeError):
+    """A contender ended or made no progress; the message quotes the end of its output."""
+
+
+class Sample(NamedTuple):
+    """One look: committed events and CPU seconds so far, at a moment of the steady clock."""
+
+    at_seconds: float
+    committed: int
+    cpu_seconds: float
+    broker_cpu_seconds: float
+
+
+class Measured(NamedTuple):
+    """One run. The window begins and ends with a commit, so that rare commits do not blur it."""
+
+    events: int
+    seconds: float
+    events_per_second: float
+    cpu_microseconds_per_event: float | None
+    broker_cpu_microseconds_per_event: float | None
+    peak_memory_mebibytes: int | None
+    start_seconds: float
+    """From the start of the process to its first commit: imports, joining, restoring."""
+    drained: bool
+    """The backlog ended before the window did."""
+
+
+def window_of(samples: Sequence[Sample]) -> tuple[Sample, Sample] | None:
+    """Return the first and the last sample at which the commit moved; None where fewer than two did."""
+    moved = [after for before, after in pairwise(samples) if after.committed != before.committed]
+    return (moved[0], moved[-1]) if len(moved) > 1 and moved[0].committed != moved[-1].committed else None
+
+
+class Commits:
+    """Asks the broker what a group has committed on the shared inputs; an async context manager."""
+
+    def __init__(self, settings: Settings, topics: set[str]) -> None:
+        self._admin: Any = AIOKafkaAdminClient(**client_arguments(settings))
+        self._group = settings.app_id
+        self._topics = topics
+
+    async def __aenter__(self) -> Self:
+        await self._admin.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._admin.close()
+
+    async def total(self) -> int:
+        """Return the number of committed events; 0 while the group is unknown."""
+        try:
+            offsets = await self._admin.list_consumer_group_offsets(self._group)
+        except KafkaError:
+            return 0
+        return sum(max(0, found.offset) for tp, found in offsets.items() if tp.topic in self._topics)
+
+
+class Watch:
+    """Measures running contenders of one group.
+
+    Parameters
+    ----------
+    commits
+        Of the group.
+    contenders
+        Its processes.
+    broker_pid
+        The broker's process, where it is ours.
+    backlog
+        Events that there are.
+    """
+
+    def __init__(self, commits: Commits, contenders: Sequence[Contender], broker_pid: int | None, backlog: int) -> None:
+        self._commits = commits
+        self._contenders = contenders
+        self._broker_pid = broker_pid
+        self._backlog = backlog
+        self._begun = time.monotonic()
+
+    async def measure(self, warm_up_seconds: float, seconds: float, start_seconds: float) -> Measured:
+        """Wait for the first commit, warm up, then measure.
+
+        Raises
+        ------
+        ContenderError
+            It ended, or committed nothing within `start_seconds`, or nothing within the window.
+        """
+        await self._wait(lambda sample: sample.committed > 0, start_seconds, "committed nothing")
+        started = time.monotonic() - self._begun
+        warm = time.monotonic() + warm_up_seconds
+        await self._wait(lambda sample: sample.at_seconds >= warm or self._is_drained(sample), start_seconds, "hung")
+        samples = [await self._sample()]
+        end = samples[0].at_seconds + seconds
+        while samples[-1].at_seconds < end and not self._is_drained(samples[-1]):
+            await asyncio.sleep(SAMPLE_SECONDS)
+            self._check()
+            samples.append(await self._sample())
+        window = window_of(samples)
+        if window is None:
+            drained = (
+                " (the backlog was drained in the warm-up: feed more events)" if self._is_drained(samples[-1]) else ""
+            )
+            raise ContenderError(f"fewer than two commits in {seconds:.0f} s{drained}\n{self._tails()}")
+        first, last = window
+        events = last.committed - first.committed
+        peaks = [peak_memory_mebibytes(contender.pid) for contender in self._contenders]
+        return Measured(
+            events,
+            round(last.at_seconds - first.at_seconds, 3),
+            round(events / (last.at_seconds - first.at_seconds), 1),
+            _per_event(last.cpu_seconds - first.cpu_seconds, events),
+            _per_event(last.broker_cpu_seconds - first.broker_cpu_seconds, events),
+            sum(peak for peak in peaks if peak is not None) or None,
+            round(started, 1),
+            self._is_drained(samples[-1]),
+        )
+
+    def _is_drained(self, sample: Sample) -> bool:
+        return sample.committed >= self._backlog
+
+    async def _sample(self) -> Sample:
+        committed = await self._commits.total()
+        cpu = sum(cpu_seconds(contender.pid) or 0.0 for contender in self._contenders)
+        broker = cpu_seconds(self._broker_pid) if self._broker_pid is not None else None
+        return Sample(time.monotonic(), committed, cpu, broker or 0.0)
+
+    async def _wait(self, reached: Callable[[Sample], bool], limit_seconds: float, complaint: str) -> None:
+        deadline = time.monotonic() + limit_seconds
+        while not reached(await self._sample()):
+            self._check()
+            if time.monotonic() > deadline:
+                raise ContenderError(f"{complaint} in {limit_seconds:.0f} s\n{self._tails()}")
+            await asyncio.sleep(SAMPLE_SECONDS)
+
+    def _check(self) -> None:
+        for contender in self._contenders:
+            if contender.ended is not None:
+                raise ContenderError(f"ended with status {contender.ended}\n{contender.log_tail()}")
+
+    def _tails(self) -> str:
+        return "\n".join(contender.log_tail() for contender in self._contenders)
+
+
+def _per_event(seconds: float, events: int) -> float | None:
+    return round(seconds / events * 1e6, 2) if seconds > 0 else None

@@ -1,0 +1,123 @@
+"""Stock Faust: one agent, one table write an event, outputs sent by the app's producer. No batch delivery.
+
+Raw serializers and a bounded cache of decoded states are the kinder reading of its documentation. Its at-least-once
+commit waits neither for the changelog nor for the outputs, which is less than what the worker promises, to Faust's
+advantage. The second argument "linger" sets `producer_linger`, which is 0 by default and costs one request a write.
+"""
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import faust
+
+from stream_app.adapters.stores import StateCache
+from stream_app.bench.hosting import Host
+from stream_app.core.state import CustomerState
+from stream_app.engine.shard import Shard
+from stream_app.wire.state_codec import decode_state, encode_state
+
+CACHED_STATES = 40_000
+LINGER_SECONDS = 0.02
+
+
+class TableStore:
+    """The engine's store over a Faust table, for one partition.
+
+    Parameters
+    ----------
+    table
+        Keys and values are bytes.
+    host
+        Knows the preloaded customers.
+    """
+
+    def __init__(self, table: Any, host: Host) -> None:
+        self._table = table
+        self._host = host
+        self._cache = StateCache(CACHED_STATES)
+
+    def get(self, customer_id: str) -> CustomerState | None:
+        """Return the state: from the cache, the table, or as preloaded."""
+        state = self._cache.get(customer_id)
+        if state is None:
+            encoded = self._table.get(customer_id.encode())
+            state = decode_state(encoded) if encoded is not None else self._host.known_state(customer_id)
+            self._cache.keep(customer_id, state)
+        return state
+
+    def put(self, customer_id: str, state: CustomerState) -> None:
+        """Keep the state until `write`."""
+        self._cache.change(customer_id, state)
+
+    def items(self) -> Iterator[tuple[str, CustomerState]]:
+        """Yield nothing: a benchmark begins with an empty table."""
+        yield from ()
+
+    def write(self) -> None:
+        """Write what the last event changed to the table."""
+        for customer_id, state in self._cache.dirty.items():
+            self._table[customer_id.encode()] = encode_state(state)
+        self._cache.settle()
+
+
+def create_app(host: Host, linger_seconds: float) -> faust.App:
+    """Return the app with its agent."""
+    app = faust.App(
+        host.settings.app_id,
+        broker=f"aiokafka://{host.bootstrap}",
+        store="memory://",
+        key_serializer="raw",
+        value_serializer="raw",
+        producer_linger=linger_seconds,
+        topic_disable_leader=True,
+        web_enabled=False,
+        worker_redirect_stdouts=False,
+        consumer_auto_offset_reset="earliest",
+        table_standby_replicas=0,
+    )
+    table = app.Table("customers", partitions=host.workload.partitions, key_type=bytes, value_type=bytes)
+    source = app.topic(*host.roles, key_serializer="raw", value_serializer="raw")
+    outputs: dict[str, Any] = {}
+    shards: dict[int, tuple[Shard, TableStore]] = {}
+
+    def shard_of(partition: int) -> tuple[Shard, TableStore]:
+        if partition not in shards:
+            store = TableStore(table, host)
+            shards[partition] = (host.engine.open_shard(partition, store, host.memory(partition)), store)
+        return shards[partition]
+
+    def topic_of(name: str) -> Any:
+        if name not in outputs:
+            outputs[name] = app.topic(name, key_serializer="raw", value_serializer="raw")
+        return outputs[name]
+
+    @app.agent(source)  # type: ignore[untyped-decorator]
+    async def customers(stream: Any) -> None:
+        async for event in stream.events():
+            message = event.message
+            entry = host.decode(
+                message.topic,
+                message.key,
+                message.value,
+                message.headers,
+                message.partition,
+                message.offset,
+                int(message.timestamp * 1000),
+            )
+            shard, store = shard_of(message.partition)
+            effects = host.engine.process(shard, [entry])
+            store.write()
+            for name, encoded in host.sendings(effects):
+                timestamp = encoded.timestamp_ms / 1000 if encoded.timestamp_ms >= 0 else None
+                await topic_of(name).send(
+                    key=encoded.key, value=encoded.value, headers=list(encoded.headers), timestamp=timestamp
+                )
+
+    assert customers is not None
+    return app
+
+
+if __name__ == "__main__":
+    linger = LINGER_SECONDS if "linger" in sys.argv[2:] else 0.0
+    faust.Worker(create_app(Host(), linger), loglevel="WARNING").execute_from_commandline()
