@@ -32,6 +32,7 @@ class OpenDraw(msgspec.Struct, array_like=True, frozen=True):
     tier: int
     probability: float
     value_at_stake: float
+    usual_order: float
     orders: int
     total_amount: float
     redeemed_30d: float

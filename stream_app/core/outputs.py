@@ -145,6 +145,7 @@ class DecisionOutcome(_Output):
     tier: Tier
     probability: Probability
     value_at_stake: float = Field(description="Frozen at the draw: the covariate that sharpens comparisons.")
+    usual_order: float = Field(description="Mean order value, frozen at the draw.")
     sent: bool = Field(description="Whether a message left; false for the holdout, shadow, and what limits stopped.")
     orders: int = Field(description="Orders completed in the window.")
     revenue: float

@@ -178,7 +178,7 @@ class CatalogueDecider:
         now_ms = point.now_ms
         alternatives = ledger.drawn_alternatives
         first_try = stay is not None
-        cost = committed_cost(action, point)
+        cost = committed_cost(action, point.facts.mean_amount)
         contact_id = stable_id("int", point.customer_id, ledger.epoch, action.name, point.at_ms)
         contact = Contact(now_ms, action.name, action.channel, contact_id, cost)
         if self._arm(point) == "holdout":

@@ -91,13 +91,35 @@ def expected_gain(action: Action, point: DecisionPoint, catalogue: Catalogue, sn
     """Return what acting is expected to gain over doing nothing, in shop currency, less its cost."""
     mean, _ = uplift_of(action, context_of(point), snapshot)
     stake = point.facts.value_at_stake(point.now_ms) * catalogue.margin
-    return mean * stake - expected_cost(action, point)
+    return mean * stake - expected_cost(action, point.facts.mean_amount)
 
 
 def choose(actions: Sequence[Action], point: DecisionPoint, catalogue: Catalogue, snapshot: PolicySnapshot) -> Choice:
+    """Return the probability vector over doing nothing and the allowed actions, as `choose_by` does, at a point."""
+    facts = point.facts
+    stake = facts.value_at_stake(point.now_ms) * catalogue.margin
+    return choose_by(actions, context_of(point), stake, facts.mean_amount, snapshot)
+
+
+def choose_by(
+    actions: Sequence[Action], context: tuple[float, ...], stake: float, usual_order: float, snapshot: PolicySnapshot
+) -> Choice:
     """Return the probability vector over doing nothing and the allowed actions; it sums to 1 and keeps the floors.
 
     The order of `actions` does not matter: the vector is in order of names, doing nothing first.
+
+    Parameters
+    ----------
+    actions
+        What the guardrails allow.
+    context
+        Values of `CONTEXT`.
+    stake
+        Margin that is lost with the customer, shop currency.
+    usual_order
+        Mean order value, shop currency: incentives may be shares of it.
+    snapshot
+        What is believed.
 
     Raises
     ------
@@ -112,13 +134,11 @@ def choose(actions: Sequence[Action], point: DecisionPoint, catalogue: Catalogue
     if free < 0:
         raise ValueError(f"{len(actions)} allowed actions are more than the floors leave room for")
     ordered = sorted(actions, key=lambda action: action.name)
-    context = context_of(point)
-    stake = point.facts.value_at_stake(point.now_ms) * catalogue.margin
     gains = np.zeros((len(ordered) + 1, DRAWS))
     expected = {NOTHING: 0.0}
     for row, action in enumerate(ordered, start=1):
         mean, deviation = uplift_of(action, context, snapshot)
-        cost = expected_cost(action, point)
+        cost = expected_cost(action, usual_order)
         gains[row] = (mean + deviation * _normal_draws(action.name)) * stake - cost
         expected[action.name] = mean * stake - cost
     wins = np.bincount(gains.argmax(axis=0), minlength=len(ordered) + 1)
@@ -139,19 +159,19 @@ def draw(choice: Choice, customer_id: str, epoch: int, salt: str) -> str:
     return name
 
 
-def incentive_of(action: Action, point: DecisionPoint) -> float:
+def incentive_of(action: Action, usual_order: float) -> float:
     """Return what is given away if the customer takes it, in shop currency."""
-    return action.incentive + action.incentive_share * point.facts.mean_amount
+    return action.incentive + action.incentive_share * usual_order
 
 
-def expected_cost(action: Action, point: DecisionPoint) -> float:
+def expected_cost(action: Action, usual_order: float) -> float:
     """Return the cost of a contact and of what customers take of its incentive, on average."""
-    return action.cost + action.take_rate * incentive_of(action, point)
+    return action.cost + action.take_rate * incentive_of(action, usual_order)
 
 
-def committed_cost(action: Action, point: DecisionPoint) -> float:
+def committed_cost(action: Action, usual_order: float) -> float:
     """Return the cost of a contact whose incentive is taken on a usual order: what the budget sets aside."""
-    return action.cost + incentive_of(action, point)
+    return action.cost + incentive_of(action, usual_order)
 
 
 @lru_cache(maxsize=256)

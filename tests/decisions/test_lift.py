@@ -30,6 +30,7 @@ def outcome(number: int, arm: Arm, revenue: float, action: str = "coupon", act_n
         tier="high",
         probability=0.7,
         value_at_stake=1.0,
+        usual_order=1.0,
         sent=sent,
         orders=int(revenue > 0),
         revenue=revenue,

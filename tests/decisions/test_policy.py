@@ -82,7 +82,7 @@ def test_expected_gain_is_uplift_times_value_less_cost() -> None:
     coupon = ACTIONS[0]
     at = point(tier=2, facts=facts(orders=4, total_amount=400.0, order_days_90d=0.0))
     assert expected_gain(coupon, at, SHIPPED, PRIOR) == pytest.approx(0.04 * 100 * 0.35 - (0.02 + 0.08 * 10))
-    assert committed_cost(coupon, at) == pytest.approx(0.02 + 10)
+    assert committed_cost(coupon, at.facts.mean_amount) == pytest.approx(0.02 + 10)
 
 
 def test_the_context_has_a_column_for_each_name() -> None:
