@@ -310,7 +310,7 @@ def own_settings(own_broker: EmbeddedBroker, tmp_path: Path) -> Settings:
 def environment(own_settings: Settings) -> dict[str, str]:
     dumped = own_settings.model_dump(mode="json", exclude_none=True)
     told = {f"STREAM_APP_{name.upper()}": str(value) for name, value in dumped.items() if "*" not in str(value)}
-    return {**os.environ, **told, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+    return {**os.environ, **told, "PYTHONPATH": str(ROOT)}
 
 
 @pytest.mark.kafka
@@ -326,7 +326,7 @@ async def test_kill_9_learns_no_example_twice_and_skips_none(
         last = round_number == 3
         with log.open("ab") as output:
             process = subprocess.Popen(  # noqa: ASYNC220 - starting it takes no time worth sharing
-                [sys.executable, "-m", "support.noting_trainer"], env=environment, stderr=output
+                [sys.executable, "-m", "tests.support.noting_trainer"], env=environment, stderr=output
             )
         try:
             step = total - fed if last else generator.randint(500, 1_800)
