@@ -4,11 +4,16 @@ A sentence states a fact about the customer, told from the features themselves; 
 is the sign of the contribution beside it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from math import exp, expm1
+from typing import Protocol
 
-Facts = Mapping[str, float]
-"""Feature values by name."""
+
+class Facts(Protocol):
+    """Feature values by name."""
+
+    def __getitem__(self, name: str, /) -> float: ...
+
 
 LANGUAGES = ("en", "zh")
 

@@ -33,16 +33,21 @@ class ModelInputs:
             raise ValueError(f"the model wants features that this version does not have: {', '.join(unknown)}")
         self._columns = np.array([FEATURE_INDEX[base] for base in self.bases], dtype=np.intp)
         self._kind = FEATURE_INDEX[KIND]
-        self._on_calendar = np.array([name.endswith(ON_CALENDAR) for name in self.names], dtype=np.bool_)
-        self._after_order = np.array([name.endswith(AFTER_ORDER) for name in self.names], dtype=np.bool_)
+        on_calendar = np.array([not name.endswith(AFTER_ORDER) for name in self.names], dtype=np.float64)
+        after_order = np.array([not name.endswith(ON_CALENDAR) for name in self.names], dtype=np.float64)
+        self._gates = np.stack((after_order, on_calendar))
+        """Per kind, 1 for inputs that it has and 0 for the others."""
 
     def of_block(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the inputs (n, m) of a block of features (n, d); rows do not depend on each other."""
         # Always in row order in memory: sums over a row must not depend on the layout that indexing happens to choose.
         inputs: NDArray[np.float64] = features[:, self._columns].astype(np.float64, order="C")
-        kind = features[:, self._kind, np.newaxis].astype(np.float64)
-        inputs[:, self._on_calendar] *= kind
-        inputs[:, self._after_order] *= 1.0 - kind
+        inputs *= self._gates[features[:, self._kind].astype(np.intp)]
+        return inputs
+
+    def of_row(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return the inputs of one row, the same bits as in a block."""
+        inputs: NDArray[np.float64] = features[self._columns] * self._gates[int(features[self._kind])]
         return inputs
 
 

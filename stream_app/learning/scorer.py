@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_app.core.features import FEATURE_INDEX, FEATURE_NAMES, FEATURES, FEATURES_HASH, featurize
+from stream_app.core.features import FEATURE_INDEX, FEATURES, FEATURES_HASH, featurize
 from stream_app.core.outputs import Reason
 from stream_app.core.population import Population
 from stream_app.core.reasons import sentence
@@ -23,6 +23,9 @@ _LOGIT_BOUND = 30.0
 _INTERVAL_DEVIATIONS = 1.6448536269514722
 """A 90 % interval of a normal."""
 _THEMES = {feature.name: feature.theme for feature in FEATURES}
+_THEME_NAMES = tuple(sorted(set(_THEMES.values())))
+_LEAST_CONTRIBUTION = 0.005
+"""On the logit, about a tenth of a percent of probability: less is no reason."""
 _HIDDEN_THEMES = frozenset({"kind"})
 """Belong to the moment, not to the customer."""
 
@@ -91,8 +94,8 @@ class PriorScorer:
         """Return the one reason that the prior knows: the rhythm of orders."""
         if top < 1:
             return ()
-        contribution = float(features[self._offset])
-        return (_reason(_THEMES[OFFSET], contribution, features, language),)
+        values = features.tolist()
+        return (_reason(_THEMES[OFFSET], values[self._offset], _Named(values), language),)
 
     def interval(self, features: NDArray[np.float32]) -> tuple[float, float] | None:
         """Return None: a prior does not know how wrong it is."""
@@ -117,6 +120,10 @@ class SnapshotScorer:
         self._offset = FEATURE_INDEX[snapshot.offset] if snapshot.offset else -1
         width = len(snapshot.inputs) + 1
         self._covariance = np.array(snapshot.covariance).reshape(width, width) if snapshot.covariance else None
+        themes = [_THEME_NAMES.index(_THEMES[base]) for base in self._inputs.bases]
+        self._themes = np.array(themes, dtype=np.intp)
+        self._offset_theme = _THEMES[snapshot.offset] if snapshot.offset else ""
+        self._last: tuple[NDArray[np.float32], NDArray[np.float64]] | None = None
 
     def featurize(self, raw: NDArray[np.float64]) -> NDArray[np.float32]:
         """Return the features of a block of raw rows, with the snapshot's population."""
@@ -137,29 +144,34 @@ class SnapshotScorer:
         offset and what belongs to the moment).
         """
         contributions = self.contributions(features)
-        ranked = sorted(contributions.items(), key=lambda item: (-abs(item[1]), item[0]))
-        shown = [item for item in ranked if item[0] not in _HIDDEN_THEMES and abs(item[1]) >= 0.005]  # noqa: PLR2004 - less than 0.1 % of probability
-        return tuple(_reason(theme, amount, features, language) for theme, amount in shown[:top])
+        shown = [
+            (theme, amount)
+            for theme, amount in contributions.items()
+            if abs(amount) >= _LEAST_CONTRIBUTION and theme not in _HIDDEN_THEMES
+        ]
+        shown.sort(key=lambda item: (-abs(item[1]), item[0]))
+        values = _Named(features.tolist())
+        return tuple(_reason(theme, amount, values, language) for theme, amount in shown[:top])
 
     def contributions(self, features: NDArray[np.float32]) -> dict[str, float]:
         """Return each theme's exact share of one row's logit above the baseline."""
-        terms = (self._standardised(features[np.newaxis])[0] * self._weights).tolist()
-        result: dict[str, float] = {}
-        for base, term in zip(self._inputs.bases, terms, strict=True):
-            theme = _THEMES[base]
-            result[theme] = result.get(theme, 0.0) + term
-        if self._offset >= 0:
-            theme = _THEMES[self.snapshot.offset]
-            result[theme] = result.get(theme, 0.0) + float(features[self._offset]) - self.snapshot.offset_mean
+        terms = self._standardised_row(features) * self._weights
+        sums = np.bincount(self._themes, weights=terms, minlength=len(_THEME_NAMES)).tolist()
+        result = dict(zip(_THEME_NAMES, sums, strict=True))
+        if self._offset_theme:
+            result[self._offset_theme] += float(features[self._offset]) - self.snapshot.offset_mean
         return result
 
     def interval(self, features: NDArray[np.float32]) -> tuple[float, float] | None:
         """Return the 90 % interval of the probability under the posterior of the weights, for one row."""
         if self._covariance is None or self.cold_start:
             return None
-        row = np.concatenate(([1.0], self._standardised(features[np.newaxis])[0]))
+        inputs = self._standardised_row(features)
+        row = np.empty(len(inputs) + 1)
+        row[0] = 1.0
+        row[1:] = inputs
         variance = float(row @ self._covariance @ row) * self.snapshot.widening
-        logit = float(row[1:] @ self._weights) + self.snapshot.intercept
+        logit = float(np.add.reduce(inputs * self._weights)) + self.snapshot.intercept
         if self._offset >= 0:
             logit += float(features[self._offset])
         reach = _INTERVAL_DEVIATIONS * sqrt(max(variance, 0.0))
@@ -168,6 +180,17 @@ class SnapshotScorer:
     def _standardised(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         scaled = (self._inputs.of_block(features) - self._mean) * self._inverse_scale
         clipped: NDArray[np.float64] = np.clip(scaled, -self.snapshot.clip, self.snapshot.clip)
+        return clipped
+
+    def _standardised_row(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return one row standardised; reasons and interval are asked of the same row, one after the other."""
+        last = self._last
+        if last is not None and last[0] is features:
+            return last[1]
+        scaled = (self._inputs.of_row(features) - self._mean) * self._inverse_scale
+        clip = self.snapshot.clip
+        clipped: NDArray[np.float64] = np.minimum(np.maximum(scaled, -clip), clip)
+        self._last = (features, clipped)
         return clipped
 
 
@@ -182,6 +205,17 @@ def bounded_sigmoid(logit: float) -> float:
     return 1.0 / (1.0 + exp(-min(max(logit, -_LOGIT_BOUND), _LOGIT_BOUND)))
 
 
-def _reason(theme: str, contribution: float, features: NDArray[np.float32], language: str) -> Reason:
-    facts = dict(zip(FEATURE_NAMES, features.tolist(), strict=True))
-    return Reason(code=theme, text=sentence(theme, facts, language), contribution=round(contribution, 4))
+class _Named:
+    """A feature row's values by name."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: list[float]) -> None:
+        self._values = values
+
+    def __getitem__(self, name: str) -> float:
+        return self._values[FEATURE_INDEX[name]]
+
+
+def _reason(theme: str, contribution: float, values: _Named, language: str) -> Reason:
+    return Reason(code=theme, text=sentence(theme, values, language), contribution=round(contribution, 4))

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from stream_app.core.features import FEATURE_INDEX, FEATURE_NAMES
 from stream_app.core.state import CustomerState
+from stream_app.learning.inputs import DEFAULT_INPUTS, ModelInputs
 from stream_app.learning.learner import Learner
 from stream_app.learning.models import ADAGRAD, KALMAN, KalmanModel, new_model
 from stream_app.learning.scorer import PriorScorer, SnapshotScorer, bounded_sigmoid
@@ -168,3 +169,13 @@ class TestSnapshots:
 
     def test_hold_numbers_of_the_named_offset(self) -> None:
         assert _SNAPSHOTS[KALMAN].offset in FEATURE_INDEX
+
+
+@given(st.lists(customers(), min_size=1, max_size=4), st.sampled_from([0, 1]))
+def test_one_row_has_the_inputs_that_it_has_in_a_block(states: list[CustomerState], kind: int) -> None:
+    inputs = ModelInputs(DEFAULT_INPUTS)
+    features = PriorScorer(HORIZON_DAYS).featurize(raw_rows(states, kind))
+
+    rows = np.array([inputs.of_row(row) for row in features])
+
+    assert np.array_equal(rows, inputs.of_block(features))

@@ -1,0 +1,169 @@
+"""`stream-app evaluate`: how well churn is predicted on event files, by the product's own engine and learner."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from stream_app.adapters.event_files import merge_by_event_time
+from stream_app.cli.errors import CommandError, ExitCode
+from stream_app.cli.files import OpenFile, open_files, progress_over
+from stream_app.core.records import Record
+from stream_app.core.topics import CUSTOMER_TOPICS, Topic
+from stream_app.engine.policy import EnginePolicy
+from stream_app.evaluation.baselines import BASELINES, BaselineUnavailableError
+from stream_app.evaluation.page import report_page
+from stream_app.evaluation.reporting import KINDS, evaluate_pass
+from stream_app.evaluation.reporting import test_scores as scores_in_test
+from stream_app.evaluation.running import PassResult, run_pass
+from stream_app.learning.learner import Learner
+from stream_app.learning.models import KALMAN, MODEL_NAMES
+from stream_app.sentiment.lexical import LexicalSentiment
+from stream_app.settings import load_settings
+from stream_app.wire.decode import decode
+from stream_app.wire.rejection import Rejection
+
+
+def command(
+    files: Annotated[list[Path], typer.Argument(help="JSON Lines (.gz too), or CSV of the UCI Online Retail table.")],
+    horizon_days: Annotated[
+        int | None, typer.Option(min=1, max=365, help="H: churn is no order in (T, T+H]. Default: the setting's.")
+    ] = None,
+    observations: Annotated[
+        str, typer.Option(help="What is judged: calendar (every 14 days, all customers) or event (after orders).")
+    ] = "calendar",
+    model: Annotated[
+        list[str] | None, typer.Option(help=f"Model to run, may be repeated: {', '.join(MODEL_NAMES)}.")
+    ] = None,
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="Fit the baselines too (needs the bench extra).")
+    ] = False,
+    topic: Annotated[Topic | None, typer.Option(help="What the lines are. Default: told from line or name.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Table format: uci-online-retail (told by .csv).")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a report with curves to this file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    r"""Measure how well churn is predicted.
+
+    Events are run through engine and learner once, in event-time order: every observation is scored when it is taken
+    and learned when its label is due. Figures are of the last 40 % of the time span.
+
+    \b
+    Examples:
+      stream-app evaluate orders.jsonl.gz --horizon-days 60
+      stream-app evaluate orders.jsonl.gz --observations event --baselines --html report.html
+      stream-app evaluate clicks.jsonl orders.jsonl --model kalman --model adagrad --json
+    """
+    if observations not in KINDS:
+        raise CommandError(f"unknown observations {observations!r}: choose calendar or event", ExitCode.USAGE)
+    names = model or [KALMAN]
+    unknown = [name for name in names if name not in MODEL_NAMES]
+    if unknown:
+        raise CommandError(f"unknown model {unknown[0]!r}: choose one of {', '.join(MODEL_NAMES)}", ExitCode.USAGE)
+    settings = load_settings()
+    horizon = horizon_days or settings.horizon_days
+    policy = EnginePolicy(
+        horizon_days=horizon,
+        max_jump_ms=settings.max_event_time_jump_days * 86_400_000,
+        observation_days=settings.observation_days,
+        eligible_days=settings.eligible_days,
+        default_currency=settings.default_currency,
+        tier_thresholds=(settings.tier_medium, settings.tier_high, settings.tier_critical),
+    )
+    results = []
+    rejected: Counter[str] = Counter()
+    passed: PassResult | None = None
+    for index, name in enumerate(names):
+        rejected.clear()
+        opened = open_files(files, topic, preset)
+        with progress_over(opened, name) as show:
+            try:
+                done = run_pass(_records(opened, rejected), Learner(horizon, name), policy, LexicalSentiment(), show)
+            except ValueError as failure:
+                raise CommandError(f"{failure}: is the file empty, or is --topic wrong?", ExitCode.FINDING) from failure
+        compared = scores_in_test(passed, observations) if passed is not None else None
+        try:
+            results.append(
+                evaluate_pass(
+                    done,
+                    observations,
+                    policy.tier_thresholds,
+                    baselines=tuple(BASELINES) if baselines and index == 0 else (),
+                    compared=compared,
+                )
+            )
+        except BaselineUnavailableError as failure:
+            raise CommandError(str(failure), ExitCode.ENVIRONMENT) from failure
+        passed = passed or done
+    assert passed is not None
+    summary: dict[str, Any] = {
+        "files": [path.name for path in files],
+        "events": passed.events,
+        "customers": passed.customers,
+        "rejected": dict(rejected),
+        "observations": len(passed.observed),
+        "snapshots": passed.snapshots,
+        "results": results,
+    }
+    if html is not None:
+        html.write_text(report_page(summary), encoding="utf-8")
+    if as_json:
+        print(json.dumps(_json_ready(summary)))
+        return
+    _print(summary)
+
+
+def _records(opened: Sequence[OpenFile], rejected: Counter[str]) -> Iterator[Record]:
+    offsets: Counter[Topic] = Counter()
+    for event in merge_by_event_time(opened):
+        if event.topic not in CUSTOMER_TOPICS:
+            continue
+        offset = offsets[event.topic]
+        offsets[event.topic] += 1
+        record = decode(event.topic, event.customer_id.encode(), event.value, None, 0, offset, 0)
+        if isinstance(record, Record):
+            yield record
+        else:
+            rejected[record.code if isinstance(record, Rejection) else "not_an_event"] += 1
+
+
+def _print(summary: dict[str, Any]) -> None:
+    console = Console()
+    first = summary["results"][0]
+    title = f"{first['observations']} observations, H = {first['horizon_days']} days, from {first['test_from'][:10]}"
+    table = Table(title=f"{', '.join(summary['files'])}: {title}")
+    columns = ("auc", "pr_auc", "log_loss", "brier", "ece", "lift_10")
+    for heading in ("", *columns, "auc gain"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for result in summary["results"]:
+        table.add_row(result["model"], *(f"{result['test'].get(name, math.nan):.4f}" for name in columns), "")
+        for name, found in result["baselines"].items():
+            gain = f"{found['auc_gain']:+.4f} ± {found['auc_gain_error']:.4f}" if found else ""
+            table.add_row(name, *(f"{found.get(column, math.nan):.4f}" for column in columns), gain)
+    console.print(table)
+    start = first["first_60_days"]
+    console.print(f"first 60 days: AUC {start.get('auc', math.nan):.4f} on {start.get('n', 0):.0f} observations")
+    cost, rejected = first["cost"], sum(summary["rejected"].values())
+    console.print(
+        f"{summary['events']:,} events of {summary['customers']:,} customers, "
+        f"{summary['observations']:,} observations, {rejected:,} records rejected; "
+        f"engine {cost['engine_microseconds_per_point']:.0f} us a point, "
+        f"learner {cost['learn_microseconds_per_example']:.0f} us an example"
+    )
+
+
+def _json_ready(value: Any) -> Any:
+    """Return the value with NaN as null: JSON has no NaN."""
+    if isinstance(value, dict):
+        return {key: _json_ready(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_json_ready(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
