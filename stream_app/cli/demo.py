@@ -16,7 +16,7 @@ from stream_app.core.times import DAY_MS, SECOND_MS
 from stream_app.settings import ENV_PREFIX, Settings, load_settings
 
 SECONDS_VARIABLE = "STREAM_APP_DEMO_SECONDS"
-CUSTOMERS = 300
+CUSTOMERS = 600
 DAYS = 500
 """The shop ends today. A few hundred events a second for so long: the embedded broker forgets nothing."""
 
