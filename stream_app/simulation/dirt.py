@@ -4,7 +4,7 @@ import heapq
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from itertools import count
 
 import msgspec
 import numpy as np
@@ -89,26 +89,30 @@ class Spoiler:
 
     def spoil(self, events: Iterable[SimulatedEvent]) -> Iterator[SimulatedEvent]:
         """Go through a stream in the order of delivery."""
-        source = iter(events)
-        first = 0
-        while block := list(islice(source, _BLOCK)):
-            keys = np.arange(first, first + len(block), dtype=np.uint64)
-            fates = {name: self._chance.uniforms(f"dirt {name}", keys).tolist() for name in Dirt.__struct_fields__}
-            details = self._chance.uniforms("dirt detail", keys).tolist()
-            for row, event in enumerate(block):
-                while self._waiting and self._waiting[0][0] <= event.at_ms:
-                    yield heapq.heappop(self._waiting)[2]
-                if event.topic not in _CUSTOMER_TOPICS:
-                    yield event
-                    continue
-                spoiled, delay_ms = self._spoil(event, {name: fate[row] for name, fate in fates.items()}, details[row])
-                if delay_ms:
-                    self._hold(event.at_ms + delay_ms, spoiled)
-                else:
-                    yield spoiled
-            first += len(block)
+        # Events are taken one by one, never ahead: in a closed loop later ones depend on earlier ones.
+        for event, (fate, detail) in zip(events, self._fates(), strict=False):
+            while self._waiting and self._waiting[0][0] <= event.at_ms:
+                yield heapq.heappop(self._waiting)[2]
+            if event.topic not in _CUSTOMER_TOPICS:
+                yield event
+                continue
+            spoiled, delay_ms = self._spoil(event, fate, detail)
+            if delay_ms:
+                self._hold(event.at_ms + delay_ms, spoiled)
+            else:
+                yield spoiled
         while self._waiting:
             yield heapq.heappop(self._waiting)[2]
+
+    def _fates(self) -> Iterator[tuple[dict[str, float], float]]:
+        """Draw the fate of each record, by its number in the stream."""
+        names = Dirt.__struct_fields__
+        for first in count(0, _BLOCK):
+            keys = np.arange(first, first + _BLOCK, dtype=np.uint64)
+            columns = [self._chance.uniforms(f"dirt {name}", keys).tolist() for name in names]
+            details = self._chance.uniforms("dirt detail", keys).tolist()
+            for fate, detail in zip(zip(*columns, strict=True), details, strict=True):
+                yield dict(zip(names, fate, strict=True)), detail
 
     def _hold(self, until_ms: int, event: SimulatedEvent) -> None:
         self._queued += 1

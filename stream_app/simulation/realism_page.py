@@ -14,6 +14,7 @@ _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }
 section { display: flex; flex-wrap: wrap; gap: 2rem; align-items: center; padding: 1rem 0; }
 section { border-top: 1px solid #8884; }
+section > div { flex: 1; min-width: min(100%, 28rem); }
 h2 { font-size: 1.1rem; margin: 0; width: 100%; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .85rem; }
 th, td { padding: .2rem .6rem; text-align: right; border-bottom: 1px solid #8883; }
@@ -55,7 +56,8 @@ def _plot(comparison: Comparison) -> str:
         f'<path class="axis" fill="none" d="M{low} {low}V{high}H{high}"/>'
         f'<path class="same" d="M{low} {high}L{high} {low}"/>{marks}{dots}'
         f'<text x="{_SIZE / 2}" y="{_SIZE - 4}" text-anchor="middle">real, {escape(comparison.unit)}</text>'
-        f'<text x="10" y="{_SIZE / 2}" text-anchor="middle" transform="rotate(-90 10 {_SIZE / 2})">simulated</text></svg>'
+        f'<text x="10" y="{_SIZE / 2}" text-anchor="middle" transform="rotate(-90 10 {_SIZE / 2})">'
+        "simulated</text></svg>"
     )
 
 

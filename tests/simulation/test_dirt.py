@@ -1,4 +1,5 @@
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -82,6 +83,19 @@ def test_spoiling_is_repeatable_and_a_clean_request_changes_nothing(seed: int) -
 
     assert list(Spoiler(dirt, seed).spoil(CLEAN)) == list(Spoiler(dirt, seed).spoil(CLEAN))
     assert list(Spoiler(Dirt(), seed).spoil(CLEAN)) == CLEAN
+
+
+def test_spoiling_takes_no_event_before_it_is_asked_for_one() -> None:
+    taken: list[SimulatedEvent] = []
+
+    def source() -> Iterator[SimulatedEvent]:
+        for event in CLEAN:
+            taken.append(event)
+            yield event
+
+    next(Spoiler(Dirt(malformed=0.5), 1).spoil(source()))
+
+    assert len(taken) == 1
 
 
 def test_late_events_come_hours_late_and_disordered_ones_within_a_minute() -> None:

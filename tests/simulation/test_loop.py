@@ -1,3 +1,5 @@
+from collections.abc import Iterable, Iterator
+
 from stream_app.adapters.assembly import engine_of
 from stream_app.core.partition import PartitionState
 from stream_app.core.topics import Topic
@@ -15,18 +17,15 @@ CONFIG = ShopConfig(customers=150, days=60, seed=2)
 def run(config: ShopConfig, seen: list[SimulatedEvent] | None = None) -> tuple[LoopReport, DictStore]:
     shop, store = Shop(config), DictStore()
     engine = engine_of(Settings(clock="event", actions_mode="live", allowed_lateness_seconds=0), partitions=1)
-    loop = ClosedLoop(shop, engine, engine.open_shard(0, store, PartitionState()))
-    events = Spoiler(config.dirt, config.seed).spoil(shop.events())
+    loop = ClosedLoop(shop, engine, engine.open_shard(0, store, PartitionState()), chunk_events=20)
 
-    def watched() -> list[SimulatedEvent]:
-        return [] if seen is None else seen
-
-    def noted() -> object:
+    def watched(events: Iterable[SimulatedEvent]) -> Iterator[SimulatedEvent]:
         for event in events:
-            watched().append(event)
+            if seen is not None:
+                seen.append(event)
             yield event
 
-    return loop.run(noted()), store  # type: ignore[arg-type]
+    return loop.run(watched(shop.events())), store
 
 
 def test_interventions_reach_the_shop_and_feedback_reaches_the_engine() -> None:
