@@ -10,7 +10,14 @@ import msgspec
 from pydantic import BaseModel
 
 from stream_app.core.effects import PopulationDay, TrainingExample
-from stream_app.core.outputs import ChurnScore, ChurnWarning, DeadLetter, Intervention, SuppressedIntervention
+from stream_app.core.outputs import (
+    ChurnScore,
+    ChurnWarning,
+    DeadLetter,
+    DecisionOutcome,
+    Intervention,
+    SuppressedIntervention,
+)
 from stream_app.core.topics import Topic
 from stream_app.wire.decode import MODELS
 
@@ -176,8 +183,7 @@ CONTRACTS: tuple[Contract, ...] = (
         "customer_id",
         "delete",
         "Matured decisions with their outcomes, for lift and policy learning.",
-        None,
-        note="Reserved; its schema comes with the first version that writes it.",
+        DecisionOutcome,
     ),
     Contract(
         Topic.POPULATION,

@@ -140,7 +140,7 @@ def to_json(body: BaseModel) -> bytes:
 
 
 def _event_ms(body: BaseModel) -> int:
-    at = getattr(body, "event_time", None)
+    at = getattr(body, "event_time", None) or getattr(body, "matured_at", None)
     return to_ms(at) if isinstance(at, datetime) else -1
 
 
