@@ -10,6 +10,7 @@ from math import sqrt
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from river import drift
 
@@ -126,13 +127,13 @@ class DriftWatch:
     def save(self) -> DriftSaved:
         """Return the watch as numbers."""
         return DriftSaved(
-            features=self._features,
-            quality=self._quality,
-            losses=self._losses,
+            features={name: replace(watched) for name, watched in self._features.items()},
+            quality=replace(self._quality),
+            losses=list(self._losses),
             sums=self._sums.tolist(),
             loss_sum=self._loss_sum,
             in_block=self._in_block,
-            alarms=self.alarms,
+            alarms=dict(self.alarms),
         )
 
     def load(self, saved: DriftSaved) -> None:
