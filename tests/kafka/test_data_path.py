@@ -19,19 +19,10 @@ from tests.support import logs
 from tests.support.kafka import Broker, NewSettings
 
 
-async def assert_equals_pure(settings: Settings) -> None:
-    pure = await bench.pure_states(settings)
-    for number, changed in (await bench.restored_states(settings)).items():
-        assert changed.states == bench.states_of(pure[number])
-        assert changed.restored.unfinished == ()
-        memory = changed.restored.record.memory
-        assert memory == pure[number].memory
-
-
 async def test_states_and_interventions_equal_the_engine_alone(worker_settings: Settings) -> None:
     await bench.feed(worker_settings, bench.shop(seed=1, events=1_500))
     await bench.process_all(worker_settings)
-    await assert_equals_pure(worker_settings)
+    await bench.assert_equals_pure(worker_settings)
     sent = bench.interventions_by_id(await bench.read_all(worker_settings, worker_settings.topic(Topic.INTERVENTIONS)))
     assert sent
     assert all(len(payloads) == 1 for payloads in sent.values())
@@ -43,7 +34,7 @@ async def test_feeding_while_it_runs_gives_the_same(worker_settings: Settings) -
         await bench.until(lambda: worker.pipeline.is_working, "the worker is ready")
         for start in range(0, len(log), 300):
             await bench.feed(worker_settings, log[start : start + 300])
-            await bench.until(lambda: _lag_is_zero(worker_settings), "lag is zero")
+            await bench.until_processed(worker_settings)
     # Live feeding in order of time, topic by topic at rest, is one of the orders that the merge stands for.
     for number, changed in (await bench.restored_states(worker_settings)).items():
         pure = (await bench.pure_states(worker_settings))[number]
@@ -72,7 +63,7 @@ async def test_kill_and_restart_equals_the_uninterrupted_run(
             broker.restart()
     assert killed_in_mid_stream
     await bench.process_all(worker_settings)
-    await assert_equals_pure(worker_settings)
+    await bench.assert_equals_pure(worker_settings)
     sent = bench.interventions_by_id(await bench.read_all(worker_settings, worker_settings.topic(Topic.INTERVENTIONS)))
     assert sent
     assert all(len(payloads) == 1 for payloads in sent.values())
@@ -119,7 +110,7 @@ async def test_bad_records_become_dead_letters_as_they_were(worker_settings: Set
         assert headers["dlq_reason"]
         assert headers["dlq_detail"]
     assert dict(by_value[b"{not json"].headers)["trace"] == b"1"
-    await assert_equals_pure(worker_settings)
+    await bench.assert_equals_pure(worker_settings)
 
 
 async def test_records_with_wrong_keys_are_rerouted_to_their_customer(worker_settings: Settings) -> None:
