@@ -35,6 +35,7 @@ COMMANDS: dict[str, Entry] = {
     "topics": Entry("topics", "app", "Create the topics, or check how they are set up."),
     "schemas": Entry("schemas", "app", "Export the contracts, or check them."),
     "model": Entry("model", "app", "List, show, pin and roll back model snapshots."),
+    "policy": Entry("policy", "app", "Check, compare, judge and learn policies; measure their lift."),
     "bench": Entry("bench", "app", "Measure speed and latency, beside other stream libraries."),
     "settings": Entry("settings", "command", "Show every setting, its value and where it comes from."),
 }
