@@ -108,13 +108,15 @@ OTHER_INPUTS = (
 )
 """What only a shop with clicks and texts has: constant, hence without weight, where a shop sends orders alone."""
 
-DEFAULT_INPUTS = (
+ORDER_MODEL_INPUTS = (
     *ORDER_INPUTS,
-    *OTHER_INPUTS,
     KIND,
     *(name + ON_CALENDAR for name in CROSSED_INPUTS),
     *(name + AFTER_ORDER for name in CROSSED_INPUTS),
 )
+"""Inputs of the model that is blind to clicks and texts: what those add is measured against it."""
+
+DEFAULT_INPUTS = (*ORDER_MODEL_INPUTS, *OTHER_INPUTS)
 """Inputs of the default model: what both kinds share, and how each departs from it, under one small prior variance."""
 
 OFFSET = "lo_gampois_dec"

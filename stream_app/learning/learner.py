@@ -18,7 +18,6 @@ from stream_app.core.packing import unpack
 from stream_app.core.population import BetaGeometric, PopulationTotals
 from stream_app.learning.bgnbd import fit_bgnbd
 from stream_app.learning.drift import DriftSaved, DriftWatch
-from stream_app.learning.inputs import DEFAULT_INPUTS
 from stream_app.learning.models import KALMAN, new_model
 from stream_app.learning.quality import QualityTally
 from stream_app.learning.snapshot import ModelSnapshot
@@ -62,12 +61,12 @@ class Learner:
     horizon_days
         H; examples of another horizon are left out and counted.
     model
-        "kalman" (default) or "adagrad".
+        One of `MODEL_NAMES`.
     inputs
-        What the model sees of the features.
+        What the model sees of the features; None: its own choice.
     """
 
-    def __init__(self, horizon_days: int, model: str = KALMAN, inputs: tuple[str, ...] = DEFAULT_INPUTS) -> None:
+    def __init__(self, horizon_days: int, model: str = KALMAN, inputs: tuple[str, ...] | None = None) -> None:
         self.horizon_days = horizon_days
         self.model = new_model(model, inputs)
         self.counts: dict[str, int] = {}

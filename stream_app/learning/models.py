@@ -8,12 +8,14 @@ from numpy.typing import NDArray
 from river import compose, linear_model, optim, preprocessing
 
 from stream_app.core.features import FEATURE_INDEX
-from stream_app.learning.inputs import DEFAULT_INPUTS, OFFSET, ModelInputs
+from stream_app.learning.inputs import DEFAULT_INPUTS, OFFSET, ORDER_MODEL_INPUTS, ModelInputs
 from stream_app.learning.kalman import InputSelector, KalmanCore, KalmanLogisticRegression
 
 KALMAN = "kalman"
+KALMAN_ORDERS = "kalman-orders"
+"""The default model without clicks and texts, to measure what they add."""
 ADAGRAD = "adagrad"
-MODEL_NAMES = (KALMAN, ADAGRAD)
+MODEL_NAMES = (KALMAN, KALMAN_ORDERS, ADAGRAD)
 
 _PRIOR_VARIANCE = 0.003
 _INTERCEPT_VARIANCE = 1.0
@@ -65,9 +67,8 @@ class KalmanModel:
     `pipeline` is the same model as River sees it; a law holds the two together.
     """
 
-    name = KALMAN
-
-    def __init__(self, inputs: tuple[str, ...] = DEFAULT_INPUTS, offset: str = OFFSET) -> None:
+    def __init__(self, inputs: tuple[str, ...] = DEFAULT_INPUTS, offset: str = OFFSET, name: str = KALMAN) -> None:
+        self.name = name
         self.inputs = ModelInputs(inputs)
         self.offset = offset
         self._offset_column = FEATURE_INDEX[offset]
@@ -183,10 +184,12 @@ class AdaGradModel:
         regression.optimizer.n_iterations = int(iterations)
 
 
-def new_model(name: str, inputs: tuple[str, ...] = DEFAULT_INPUTS) -> OnlineModel:
-    """Return a fresh model by name; raises ValueError for an unknown one."""
+def new_model(name: str, inputs: tuple[str, ...] | None = None) -> OnlineModel:
+    """Return a fresh model by name, with its own inputs unless others are given; raises ValueError for others."""
     if name == KALMAN:
-        return KalmanModel(inputs)
+        return KalmanModel(inputs or DEFAULT_INPUTS)
+    if name == KALMAN_ORDERS:
+        return KalmanModel(inputs or ORDER_MODEL_INPUTS, name=name)
     if name == ADAGRAD:
-        return AdaGradModel(inputs)
+        return AdaGradModel(inputs or DEFAULT_INPUTS)
     raise ValueError(f"unknown model {name!r}: choose one of {', '.join(MODEL_NAMES)}")
