@@ -18,12 +18,12 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_app.adapters.broker import EmbeddedBroker, free_port
+from stream_app.adapters.broker import ApacheKafka, EmbeddedBroker, free_port
 from stream_app.adapters.checkpoints import CheckpointStore
 from stream_app.adapters.clients import client_arguments
 from stream_app.adapters.metrics import Metrics
 from stream_app.core.effects import Output, PopulationDay, TrainingExample
-from stream_app.core.features import FEATURE_NAMES, FEATURES_HASH
+from stream_app.core.features import FEATURE_INDEX, FEATURE_NAMES, FEATURES_HASH, KIND
 from stream_app.core.packing import pack
 from stream_app.core.topics import Topic
 from stream_app.learning.learner import Learner
@@ -37,6 +37,7 @@ from stream_app.worker.trainer_run import CheckpointFormatError, TrainingRun
 from tests.support.noting_trainer import NOTING, Notes, NotingLearner
 from tests.support.ops_settings import single_partition_settings
 
+Broker = EmbeddedBroker | ApacheKafka
 ROOT = Path(__file__).parents[2]
 
 
@@ -295,14 +296,14 @@ async def test_an_error_in_the_learner_ends_the_process_and_loses_nothing(
 
 
 @pytest.fixture
-def own_broker(tmp_path: Path) -> Iterator[EmbeddedBroker]:
+def own_broker(new_broker: Callable[[Path], Broker], tmp_path: Path) -> Iterator[Broker]:
     # Its own, because the embedded broker must be restarted after a member of a group was killed.
-    with EmbeddedBroker(tmp_path / "own-broker") as broker:
+    with new_broker(tmp_path / "own-broker") as broker:
         yield broker
 
 
 @pytest.fixture
-def own_settings(own_broker: EmbeddedBroker, tmp_path: Path) -> Settings:
+def own_settings(own_broker: Broker, tmp_path: Path) -> Settings:
     return single_partition_settings(own_broker.bootstrap, tmp_path / "data")
 
 
@@ -316,7 +317,7 @@ def environment(own_settings: Settings) -> dict[str, str]:
 @pytest.mark.kafka
 @pytest.mark.slow
 async def test_kill_9_learns_no_example_twice_and_skips_none(
-    own_broker: EmbeddedBroker, own_settings: Settings, environment: dict[str, str], tmp_path: Path
+    own_broker: Broker, own_settings: Settings, environment: dict[str, str], tmp_path: Path
 ) -> None:
     kafka_settings = own_settings
     total, fed = 6_000, 0
@@ -340,7 +341,7 @@ async def test_kill_9_learns_no_example_twice_and_skips_none(
         finally:
             process.kill()
             process.wait()
-        if not last:
+        if not last and isinstance(own_broker, EmbeddedBroker):
             own_broker.restart()
         assert notes(kafka_settings).sequences == list(range(len(notes(kafka_settings).sequences)))
 
@@ -369,10 +370,12 @@ async def test_probes_and_metrics_tell_how_far_it_is(kafka_settings: Settings) -
 @pytest.mark.kafka
 async def test_the_product_s_learner_ends_where_an_uninterrupted_one_does(kafka_settings: Settings) -> None:
     generator = np.random.default_rng(5)
+    rows = generator.normal(size=(121, len(FEATURE_NAMES))).astype(np.float32)
+    rows[:, FEATURE_INDEX[KIND]] = generator.integers(0, 2, 121)
     examples = [
         msgspec.structs.replace(
             example(number),
-            features=pack(generator.normal(size=len(FEATURE_NAMES)).astype(np.float32)),
+            features=pack(rows[number]),
             features_hash=FEATURES_HASH,
             churned=bool(generator.random() < 0.4),
         )

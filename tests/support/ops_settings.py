@@ -1,6 +1,6 @@
 """Settings of a test that has a broker: topics of its own, made with one partition each."""
 
-from itertools import count
+import uuid
 from pathlib import Path
 
 from kafka.admin import KafkaAdminClient, NewTopic
@@ -9,11 +9,9 @@ from stream_app.adapters.clients import client_arguments
 from stream_app.core.topics import Topic
 from stream_app.settings import Settings
 
-_numbers = count()
-
 
 def single_partition_settings(bootstrap: str, data_dir: Path) -> Settings:
-    mark = f"ops{next(_numbers)}"
+    mark = f"ops{uuid.uuid4().hex[:8]}"
     topics = {f"topic_{topic.value.replace('-', '_')}": f"{mark}-{topic.value}" for topic in Topic}
     settings = Settings(
         bootstrap=bootstrap,
@@ -23,6 +21,7 @@ def single_partition_settings(bootstrap: str, data_dir: Path) -> Settings:
         metrics_host="127.0.0.1",
         metrics_port=0,
         api_port=0,
+        session_timeout_seconds=6,
         checkpoint_seconds=1,
         snapshot_seconds=0.2,
         snapshot_examples=10,
