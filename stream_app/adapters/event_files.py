@@ -51,7 +51,14 @@ class FileEvent(msgspec.Struct, frozen=True, gc=False):
 class _Head(msgspec.Struct):
     customer_id: str = ""
     product_id: str = ""
+    date: str = ""
+    region: str = ""
     timestamp: datetime | None = None
+
+    @property
+    def key(self) -> str:
+        """Return the Kafka key: of a product its id, of a calendar day its date and, where it has one, its region."""
+        return self.customer_id or self.product_id or "/".join(filter(None, (self.date, self.date and self.region)))
 
 
 _head_of = msgspec.json.Decoder(_Head).decode
@@ -130,8 +137,8 @@ class EventFile:
         stamp = head.timestamp
         if stamp is None or stamp.tzinfo is None:
             self.broken_lines += 1
-            return head.customer_id or head.product_id, 0
-        return head.customer_id or head.product_id, to_ms(stamp.astimezone(UTC))
+            return head.key, 0
+        return head.key, to_ms(stamp.astimezone(UTC))
 
 
 def topic_of_name(name: str) -> Topic | None:

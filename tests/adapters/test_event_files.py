@@ -182,3 +182,16 @@ def test_the_real_orders_make_the_table_that_makes_the_orders(data_dir: Path, tm
     assert [order["event_id"] for order in again] == [order["event_id"] for order in source]
     assert [order["items"] for order in again] == [order["items"] for order in source]
     assert [order["amount"] for order in again] == pytest.approx([order["amount"] for order in source], abs=0.011)
+
+
+def test_a_calendar_day_is_keyed_by_its_date_and_region(tmp_path: Path) -> None:
+    path = tmp_path / "shop.jsonl"
+    path.write_text(
+        '{"topic":"calendar","date":"2026-12-24","timestamp":"2026-01-01T00:00:00Z","kind":"holiday","name":"Eve"}\n'
+        '{"topic":"calendar","date":"2026-12-24","timestamp":"2026-01-01T00:00:00Z","kind":"holiday","name":"Eve",'
+        '"region":"north"}\n'
+    )
+
+    keys = [event.customer_id for event in EventFile(path)]
+
+    assert keys == ["2026-12-24", "2026-12-24/north"], "a compacted topic refuses records without a key"
