@@ -100,8 +100,8 @@ def _sources(events: Iterable[FileEvent]) -> Iterator[SourceRecord]:
 
 
 def _writer(file: IO[bytes]) -> OutputSink:
-    """Return a sink that writes public outputs as they would stand on their topics; internal ones are left out."""
-    internal = frozenset({Topic.TRAINING, Topic.POPULATION, Topic.OUTCOMES})
+    """Return a sink that writes outputs as they would stand on their topics, but for what only the trainer reads."""
+    internal = frozenset({Topic.TRAINING, Topic.POPULATION})
 
     def write(output: Output) -> None:
         if output.topic in internal:

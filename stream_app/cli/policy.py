@@ -1,0 +1,291 @@
+"""`stream-app policy`: check an action catalogue, compare two, judge and learn policies, measure lift."""
+
+import gc
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from stream_app.adapters.assembly import engine_of
+from stream_app.adapters.event_files import merge_by_event_time
+from stream_app.cli.errors import CommandError, ExitCode
+from stream_app.cli.files import open_files, progress_over
+from stream_app.core.effects import Output
+from stream_app.core.outputs import TIERS, DecisionOutcome, Intervention, SuppressedIntervention
+from stream_app.core.topics import Topic
+from stream_app.decisions.bandit import PolicyLearner
+from stream_app.decisions.catalogue import Catalogue, CatalogueError, load_catalogue, load_shipped_catalogue
+from stream_app.decisions.difference import DecisionLog, PolicyDifference, difference
+from stream_app.decisions.lift import LiftBook, LiftReport, SliceLift
+from stream_app.decisions.offpolicy import Estimate, UnsupportedPolicyError, evaluate
+from stream_app.decisions.policy import PolicySnapshot, choose_by, prior_snapshot
+from stream_app.engine.replay import Replay, SourceRecord
+from stream_app.settings import Settings, load_settings
+
+app = typer.Typer(no_args_is_help=True, help="Check, compare, judge and learn policies; measure their lift.")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+CatalogueFile = Annotated[
+    Path | None, typer.Option("--catalogue", help="Action catalogue; absent: the configured or the shipped one.")
+]
+OutcomesFile = Annotated[
+    Path,
+    typer.Argument(help="Matured decisions: the decision-outcomes topic as JSON Lines, or `replay --out` (.gz too)."),
+]
+MOST_CHANGES = 15
+WIDE = 160
+
+
+@app.command()
+def check(
+    file: Annotated[Path | None, typer.Argument(help="Catalogue; absent: the configured or the shipped one.")] = None,
+) -> None:
+    """Check an action catalogue; every mistake is told with its line and field."""
+    catalogue = _catalogue(file, load_settings())
+    table = Table("action", "kind", "channel", "mode", "tiers", "signals", "cost", box=None)
+    for action in catalogue.actions:
+        table.add_row(
+            action.name,
+            action.kind,
+            action.channel,
+            action.mode,
+            "all" if set(action.tiers) == set(TIERS) else " ".join(action.tiers),
+            " ".join(action.signals),
+            f"{action.cost:g}",
+        )
+    _console().print(table)
+    print(f"fine: {len(catalogue.actions)} actions, catalogue version {catalogue.version}")
+
+
+@app.command()
+def diff(
+    before: Annotated[Path, typer.Argument(help="One catalogue.")],
+    after: Annotated[Path, typer.Argument(help="Another.")],
+    files: Annotated[list[Path], typer.Argument(help="Event files, as for `replay`.")],
+    as_json: AsJson = False,
+) -> None:
+    """Replay the same events under two catalogues and tell where decisions part. Scores are the prior's in both."""
+    settings = load_settings().model_copy(update={"clock": "event"})
+    found = difference(*(_decisions(_named(path, settings), files) for path in (before, after)))
+    if as_json:
+        print(json.dumps(msgspec.to_builtins(found), indent=2))
+    else:
+        _print_difference(found, before.name, after.name)
+
+
+@app.command("evaluate")
+def judge(
+    log: OutcomesFile,
+    policy: Annotated[Path, typer.Option(help="Policy in question: a learned one (JSON), or a catalogue (YAML).")],
+    catalogue: CatalogueFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Estimate what another policy would have achieved on logged decisions (IPS, SNIPS, doubly robust).
+
+    Judge a learned policy on another log than the one it was learned from: on its own log it looks better than it is.
+    """
+    settings = load_settings()
+    known, snapshot = _policy(policy, _catalogue(catalogue, settings))
+    actions = {action.name: action for action in known.actions if action.mode != "off"}
+
+    def target(outcome: DecisionOutcome) -> dict[str, float]:
+        allowed = [actions[name] for name in outcome.alternatives if name in actions]
+        stake = outcome.value_at_stake * known.margin
+        return choose_by(allowed, outcome.context, stake, outcome.usual_order, snapshot).probabilities
+
+    try:
+        found = evaluate(list(_outcomes(log)), target, settings.holdout_share)
+    except UnsupportedPolicyError as refused:
+        raise CommandError(str(refused)) from refused
+    except ValueError as failure:
+        raise CommandError(f"{log}: {failure}") from failure
+    if as_json:
+        print(json.dumps({"policy": snapshot.version, **msgspec.to_builtins(found)}, indent=2))
+        return
+    table = Table("mean reward of a decision", "estimate", "95 % interval", box=None)
+    rows: tuple[tuple[str, Estimate], ...] = (
+        ("as logged", found.logged),
+        ("doubly robust", found.dr),
+        ("self-normalised (SNIPS)", found.snips),
+        ("inverse propensity (IPS)", found.ips),
+        ("gain over the log (doubly robust)", found.gain_dr),
+    )
+    for name, estimate in rows:
+        table.add_row(name, f"{estimate.value:.3f}", f"{estimate.low:.3f} to {estimate.high:.3f}")
+    _console().print(table)
+    print(f"policy {snapshot.version}: {found.decisions:,} decisions of {found.customers:,} customers,", end=" ")
+    print(f"worth {found.effective_size:,.0f} equally weighted ones; {found.unsupported:.1%} unsupported")
+
+
+@app.command()
+def learn(
+    log: OutcomesFile,
+    out: Annotated[Path, typer.Option(help="Where the learned policy goes (JSON).")],
+    catalogue: CatalogueFile = None,
+) -> None:
+    """Learn from matured decisions which action helps whom; the catalogue's uplifts are the prior."""
+    learner = PolicyLearner(_catalogue(catalogue, load_settings()))
+    total = 0
+    for outcome in _outcomes(log):
+        total += 1
+        learner.learn(outcome)
+    if not learner.learned:
+        raise CommandError(f"{log}: none of {total:,} matured decisions can be learned from (were any sent?)")
+    snapshot = learner.snapshot()
+    out.write_bytes(msgspec.json.format(msgspec.json.encode(snapshot), indent=1) + b"\n")
+    print(f"learned from {learner.learned:,} of {total:,} matured decisions: {snapshot.version} in {out}")
+
+
+@app.command()
+def lift(log: OutcomesFile, as_json: AsJson = False) -> None:
+    """Compare contacted customers with the holdout; the intervals may be looked at at any time."""
+    book = LiftBook(load_settings().holdout_share)
+    for outcome in _outcomes(log):
+        book.add(outcome)
+    report = book.report()
+    if as_json:
+        print(json.dumps(_finite(msgspec.to_builtins(report)), indent=2))
+    else:
+        _print_lift(report)
+    if report.ratio_alarm:
+        raise CommandError(
+            f"the arms are not filled as configured (p = {report.ratio_p_value:.2g}): do not trust"
+            " the comparison; look for customers lost in one arm, or a changed holdout share or salt"
+        )
+
+
+def _console() -> Console:
+    """Return a console that does not squeeze tables where the output is no terminal."""
+    console = Console()
+    return console if console.is_terminal else Console(width=WIDE)
+
+
+def _catalogue(file: Path | None, settings: Settings) -> Catalogue:
+    chosen = file or settings.catalogue_file
+    try:
+        return load_catalogue(chosen) if chosen is not None else load_shipped_catalogue()
+    except CatalogueError as problems:
+        raise CommandError(str(problems)) from problems
+
+
+def _named(catalogue: Path, settings: Settings) -> Settings:
+    _catalogue(catalogue, settings)
+    return settings.model_copy(update={"catalogue_file": catalogue})
+
+
+def _policy(file: Path, catalogue: Catalogue) -> tuple[Catalogue, PolicySnapshot]:
+    if file.suffix in {".yaml", ".yml"}:
+        other = _catalogue(file, load_settings())
+        return other, prior_snapshot(other)
+    try:
+        return catalogue, msgspec.json.decode(file.read_bytes(), type=PolicySnapshot)
+    except msgspec.MsgspecError as failure:
+        raise CommandError(f"{file}: no learned policy: {failure}", ExitCode.USAGE) from failure
+
+
+def _decisions(settings: Settings, files: list[Path]) -> DecisionLog:
+    log = DecisionLog()
+
+    def sink(output: Output) -> None:
+        if isinstance(output.body, Intervention | SuppressedIntervention):
+            log.add(output.body)
+
+    opened = open_files(files, None, None)
+    gc.disable()  # millions of long-lived objects without cycles
+    try:
+        replay = Replay(engine_of(settings, partitions=1), None, settings.decode_limits(), sink=sink)
+        with progress_over(opened, "replaying") as show:
+            events = merge_by_event_time(opened)
+            replay.run((SourceRecord(e.topic, e.customer_id.encode("utf-8") or None, e.value) for e in events), show)
+    finally:
+        gc.enable()
+    return log
+
+
+def _outcomes(log: Path) -> Iterator[DecisionOutcome]:
+    """Read matured decisions, each once."""
+    told: set[str] = set()
+    with gzip.open(log, "rb") if log.suffix == ".gz" else log.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                document = json.loads(line)
+                if isinstance(document, dict) and "value" in document and "topic" in document:
+                    if document["topic"] != Topic.OUTCOMES.value:
+                        continue
+                    document = document["value"]
+                outcome = DecisionOutcome.model_validate(document)
+            except (ValueError, ValidationError) as failure:
+                raise CommandError(f"{log}:{number}: no matured decision: {failure}", ExitCode.USAGE) from failure
+            if outcome.outcome_id not in told:
+                told.add(outcome.outcome_id)
+                yield outcome
+
+
+def _print_difference(found: PolicyDifference, before: str, after: str) -> None:
+    print(f"{found.points:,} decisions of {found.customers:,} customers; {found.same_points:,} are the same,")
+    print(f"{found.changed_customers:,} customers are treated differently at some point\n")
+    counts = Table("", before, after, "change", box=None)
+    for title, rows in (("", found.actions), ("no: ", found.reasons)):
+        for name, (old, new) in rows.items():
+            counts.add_row(f"{title}{name}", f"{old:,}", f"{new:,}", f"{new - old:+,}" if new != old else "")
+    old_cost, new_cost = found.committed_cost
+    counts.add_row("committed cost", f"{old_cost:,.2f}", f"{new_cost:,.2f}", f"{new_cost - old_cost:+,.2f}")
+    console = _console()
+    console.print(counts)
+    for change in found.changes[:MOST_CHANGES]:
+        print(f"\n{change.customers:,} x  {change.before}  ->  {change.after}")
+        print(f"    e.g. customer {change.example_customer} on {change.example_time[:16]}")
+        for name, detail in ((before, change.example_before), (after, change.example_after)):
+            if detail:
+                print(f"      {name}: {detail}")
+    if len(found.changes) > MOST_CHANGES:
+        print(f"\n... and {len(found.changes) - MOST_CHANGES:,} rarer changes (--json shows all)")
+
+
+def _print_lift(report: LiftReport) -> None:
+    table = Table("customers", "treated", "held out", "conversion", "revenue", "margin", "cost per saved", box=None)
+    for each in report.slices:
+        table.add_row(each.name, f"{each.treated:,}", f"{each.held:,}", *_differences(each))
+    console = _console()
+    console.print(table)
+    rates = Table("sent", "messages", "converted", "redeemed", "unsubscribed", "complained", "mean reward", box=None)
+    for name, rate in report.rates.items():
+        shares = (rate.converted, rate.redeemed, rate.unsubscribed, rate.complained)
+        rates.add_row(name, f"{rate.sent:,}", *(f"{share:.1%}" for share in shares), f"{rate.reward:.2f}")
+    console.print(rates)
+    print(
+        f"{report.customers:,} customers compared from their first draw to act; all intervals hold together with",
+        end=" ",
+    )
+    print(
+        f"probability {1 - report.alpha:.0%}, whenever they are looked at; arms' ratio p = {report.ratio_p_value:.2g}"
+    )
+
+
+def _differences(of: SliceLift) -> tuple[str, str, str, str]:
+    def shown(low: float, value: float, high: float, form: str) -> str:
+        return "too few" if high == float("inf") else f"{value:{form}} ({low:{form}} to {high:{form}})"
+
+    saved = of.cost_per_saved
+    return (
+        shown(of.conversion.low, of.conversion.estimate, of.conversion.high, "+.1%"),
+        shown(of.revenue.low, of.revenue.estimate, of.revenue.high, "+.2f"),
+        shown(of.margin.low, of.margin.estimate, of.margin.high, "+.2f"),
+        "unbounded" if saved.estimate is None else f"{saved.estimate:.2f} ({saved.low:.2f} to {saved.high:.2f})",
+    )
+
+
+def _finite(value: Any) -> Any:
+    """Return JSON-ready numbers: a bound that is not known is null."""
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and value in {float("inf"), float("-inf")} else value
