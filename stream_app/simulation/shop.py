@@ -188,6 +188,11 @@ class Shop:
         self.day += 1
         return today.found.in_order(self.names)
 
+    def skip_day(self) -> None:
+        """Live through the next day without asking for its events or feedback; the shop is then the same."""
+        self.live_day()
+        self._feedback.clear()
+
     def _welcome(self, today: _Today) -> None:
         arriving = np.flatnonzero(today.people.arrival == today.day)
         if len(arriving):
