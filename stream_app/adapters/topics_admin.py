@@ -14,7 +14,7 @@ from stream_app.core.topics import CUSTOMER_TOPICS, Topic
 from stream_app.settings import ENV_PREFIX, Settings
 
 _TOPIC_EXISTS = 36
-_BOOTSTRAP_TIMEOUT_MS = 10_000
+_BOOTSTRAP_TIMEOUT_MS = 5_000
 _MIN_COPIES_FOR_INSYNC = 3
 _SHORT_RETENTION_MS = 7 * DAY_MS
 _APPEND_TIME = {"message.timestamp.type": "LogAppendTime"}

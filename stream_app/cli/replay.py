@@ -5,7 +5,7 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -67,9 +67,7 @@ def command(
     learns = model is Model.LEARNED and settings.pinned_model != Model.PRIOR
     opened = open_files(files, topic, preset)
     started = time.monotonic()
-    # Millions of small, long-lived objects without cycles: looking for garbage among them costs a third of the time.
-    gc.disable()
-    with out.open("wb") if out is not None else nullcontext() as sink:
+    with _without_garbage_collection(), out.open("wb") if out is not None else nullcontext() as sink:
         replay = Replay(
             engine_of(settings, partitions=1),
             Learner(settings.horizon_days) if learns else None,
@@ -92,6 +90,18 @@ def command(
             print("\nthe latest intervention:")
             print(json.dumps(json.loads(to_json(intervention)), indent=2, ensure_ascii=False))
     print(f"{replay.records:,} records in {seconds:,.1f} s ({replay.records / seconds:,.0f}/s)", file=sys.stderr)
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Spare the search for cycles among millions of long-lived objects that have none: a fifth of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _sources(events: Iterable[FileEvent]) -> Iterator[SourceRecord]:

@@ -90,7 +90,7 @@ class Replay:
         self._offsets = {topic: count() for topic in RANK}
         self._chunk: list[Entry] = []
         self._numbers: list[int] = []
-        self._learned = 0
+        self._examples: list[TrainingExample] = []
 
     def run(self, records: Iterable[SourceRecord], on_progress: Callable[[int, int], None] | None = None) -> None:
         """Process all records, in the order given (event-time order is the caller's to make).
@@ -111,11 +111,12 @@ class Replay:
                 continue
             # A chunk never spans two days, so that a published model is served from the same record on, however many
             # records there are in a day.
-            if len(self._chunk) >= CHUNK_RECORDS or (day_of(entry.at_ms) > day and self._chunk):
+            is_new_day = day_of(entry.at_ms) > day
+            if len(self._chunk) >= CHUNK_RECORDS or (is_new_day and self._chunk):
                 self._process()
                 if on_progress is not None:
                     on_progress(self.records, self.last_ms)
-            if day_of(entry.at_ms) > day:
+            if is_new_day and not self._will_be_refused(entry):
                 self._publish()
                 day = day_of(entry.at_ms)
             self._chunk.append(entry)
@@ -187,6 +188,11 @@ class Replay:
             return None
         return decoded
 
+    def _will_be_refused(self, entry: Entry) -> bool:
+        """Say whether the engine takes this entry for far future: then it does not begin a day either."""
+        frontier_ms = self.shard.memory.frontier_ms
+        return 0 < frontier_ms < entry.at_ms - self.engine.policy.max_jump_ms
+
     def _refuse(self, number: int, topic: Topic, code: str, field: str, detail: str) -> None:
         self.dead_letters[code] += 1
         self.first_faults.setdefault(code, FirstFault(number, topic.value, field, detail))
@@ -210,13 +216,12 @@ class Replay:
 
     def _take(self, effects: Effects) -> None:
         self.counts.update(effects.counts)
-        examples: list[TrainingExample] = []
         for output in [*effects.outputs, *effects.interventions]:
             body = output.body
             self.outputs[type(body).__name__] += 1
             match body:
                 case TrainingExample():
-                    examples.append(body)
+                    self._examples.append(body)
                 case PopulationDay() if self.learner is not None:
                     self.learner.observe_population(body)
                 case Intervention():
@@ -228,13 +233,12 @@ class Replay:
                     pass
             if self._sink is not None:
                 self._sink(output)
-        if examples and self.learner is not None:
-            self._learned += self.learner.learn(examples)
 
     def _publish(self) -> None:
-        """Serve what was learned since the last time."""
-        if self.learner is None or not self._learned:
+        """Learn the labels of the day in one block, whatever the chunks were, and serve what was learned."""
+        examples, self._examples = self._examples, []
+        if self.learner is None or not examples:
             return
-        self._learned = 0
+        self.learner.learn(examples)
         self.snapshots += 1
         self.engine.install(SnapshotScorer(self.learner.snapshot()))
