@@ -1,10 +1,13 @@
 """The whole demo as a person runs it: started, watched through its page, interrupted, killed and started again."""
 
+import contextlib
+import gzip
 import json
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -74,6 +77,25 @@ def test_it_ends_by_itself_with_interventions_and_leaves_nothing_behind(tmp_path
     assert sum(summary["tiers"].values()) == summary["customers"] > 0
     assert said.count("curl ") == 2
     assert processes_of(tmp_path) == []
+
+
+def test_a_file_of_events_is_fed_instead_and_taken_ports_are_named(tmp_path: Path) -> None:
+    orders = tmp_path / "orders.jsonl"
+    program = [sys.executable, "-m", "stream_app", "simulate", "--days", "40", "--customers", "60"]
+    subprocess.run([*program, "--out-dir", str(tmp_path / "shop")], cwd=tmp_path, check=True, capture_output=True)
+    orders.write_bytes(gzip.decompress((tmp_path / "shop" / "orders.jsonl.gz").read_bytes()))
+    with socket.socket() as holder:
+        with contextlib.suppress(OSError):  # where another program has the port already, it is taken all the same
+            holder.bind(("127.0.0.1", 8080))
+            holder.listen()
+        with demo(tmp_path, "--data", str(orders), "--seconds", "15", "--days-per-second", "2") as process:
+            output, said = process.communicate(timeout=150)
+
+    summary = json.loads(output.splitlines()[-1])
+    assert process.returncode == 0, said
+    assert "port 8080 is taken by another program: the dashboard uses" in said
+    assert 0 < summary["events"] <= len(orders.read_text().splitlines())
+    assert summary["interventions"] > 0
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])

@@ -83,8 +83,9 @@ class Shell:
         if words[1] in SERVICES:
             self.start(words)
             return ""
+        place = ROOT if words[1] == "schemas" else self.folder  # the contracts are a folder of the checkout
         done = subprocess.run(
-            words, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=120, check=False
+            words, cwd=place, env=self.environment, capture_output=True, text=True, timeout=120, check=False
         )
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
         return done.stdout
