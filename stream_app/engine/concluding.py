@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from stream_app.core.effects import Effects, Output
 from stream_app.core.hashing import stable_id
 from stream_app.core.ledger import Ledger
+from stream_app.core.outlook import expected_value, next_order_window
 from stream_app.core.outputs import ChurnScore, ChurnWarning, Reason
 from stream_app.core.packing import pack
 from stream_app.core.state import Observation, ScoreState
@@ -38,11 +39,13 @@ class Concluder:
         """Score and conclude everything in the block."""
         points, rows = block.take()
         if not points:
+            shard.neighbours.catch_up()
             return
         features = self.scorer.featurize(np.array(rows, dtype=np.float64))
         probabilities = self.scorer.score(features).tolist()
         for index, point in enumerate(points):
             self._conclude(shard, point, features[index], probabilities[index], effects)
+        shard.neighbours.catch_up()
 
     def _conclude(
         self, shard: Shard, point: Point, features: NDArray[np.float32], probability: float, effects: Effects
@@ -87,6 +90,10 @@ class Concluder:
             velocity_7d=_velocity(score),
             reasons=self.scorer.explain(features, facts.language or "en"),
             expected_loss=round(score.probability * stake, 2),
+            value_90d=round(
+                expected_value(features, score.probability, self._policy.horizon_days, facts.mean_amount), 2
+            ),
+            next_order_days=next_order_window(features),
             cold_start=self.scorer.cold_start,
             model_version=score.model_version,
         )
@@ -123,6 +130,9 @@ class Concluder:
             state.ledger = Ledger(contacts=[], drawn_alternatives={}, would_be=[])
         scorer = self.scorer
 
+        def picks(count: int) -> tuple[str, ...]:
+            return shard.neighbours.pick(point.facts.recent_bought, count, point.mark)
+
         def reasons(language: str) -> tuple[Reason, ...]:
             return scorer.explain(features, language)
 
@@ -141,6 +151,7 @@ class Concluder:
                 reasons=reasons,
                 model_version=score.model_version,
                 interval=scorer.interval(features),
+                picks=picks,
             ),
             state.ledger,
             shard.memory,

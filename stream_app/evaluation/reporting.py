@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_app.core.outlook import VALUE_DAYS, expected_value
 from stream_app.core.times import DAY_MS, iso
 from stream_app.evaluation.baselines import BASELINES
 from stream_app.evaluation.measures import calibration, confusion, curve_by_period, difference_error, measures
@@ -66,6 +67,7 @@ def evaluate_pass(
         "first_60_days": measures(first.probability, first.churned),
         "tiers": [confusion(test.probability, test.churned, threshold) for threshold in thresholds],
         "groups": _groups(test),
+        "value_90d": _value_errors(result, test),
         "calibration": calibration(test.probability, test.churned),
         "learning_curve": curve_by_period(observed.at_ms, observed.probability, observed.churned, edges),
         "cost": {
@@ -101,6 +103,27 @@ def _beside(test: Observed, scores: NDArray[np.float64]) -> dict[str, Any]:
     return found | {
         "auc_gain": ours["auc"] - found["auc"],
         "auc_gain_error": difference_error(test.probability, scores, test.churned, test.customer),
+    }
+
+
+def _value_errors(result: PassResult, test: Observed) -> dict[str, float]:
+    """Return MAE, RMSE and R2 of the 90-day value, where 90 days of truth follow; {} where none do."""
+    judged = test.chosen(test.at_ms + int(VALUE_DAYS * DAY_MS) <= result.last_ms)
+    if not len(judged):
+        return {}
+    spending, horizon = result.spending, result.learner.horizon_days
+    means = spending.mean_before(judged.customer, judged.at_ms).tolist()
+    rows = zip(judged.features.astype(np.float32), judged.probability.tolist(), means, strict=True)
+    expected = np.array([expected_value(row, probability, horizon, mean) for row, probability, mean in rows])
+    actual = spending.spent_after(judged.customer, judged.at_ms, VALUE_DAYS)
+    errors, spread = expected - actual, float(((actual - actual.mean()) ** 2).sum())
+    return {
+        "n": float(len(judged)),
+        "mean": float(actual.mean()),
+        "expected_mean": float(expected.mean()),
+        "mae": float(np.abs(errors).mean()),
+        "rmse": float(np.sqrt((errors**2).mean())),
+        "r2": 1.0 - float((errors**2).sum()) / spread if spread else float("nan"),
     }
 
 

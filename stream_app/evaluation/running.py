@@ -25,6 +25,7 @@ from stream_app.decisions.types import Decision, DecisionPoint, Quiet
 from stream_app.engine.engine import Engine
 from stream_app.engine.policy import EnginePolicy
 from stream_app.engine.shard import DictStore, Shard
+from stream_app.evaluation.spending import Spending
 from stream_app.learning.learner import Learner
 from stream_app.learning.scorer import PriorScorer, SnapshotScorer
 from stream_app.sentiment.protocol import Sentiment
@@ -65,7 +66,7 @@ class Observed:
     probability: NDArray[np.float64]
     """As served at T."""
     customer: NDArray[np.int64]
-    """Number of the customer, in order of first label."""
+    """Number of the customer, in order of first order."""
     features: NDArray[np.float16]
     """As scored: 16-bit floats are what packing keeps."""
 
@@ -99,6 +100,7 @@ class PassResult:
     learn_seconds: float
     snapshots: int
     learner: Learner
+    spending: Spending
 
 
 @dataclass
@@ -144,6 +146,7 @@ def run_pass(
     engine = Engine(evaluation_policy, WatchingDecider(), sentiment, PriorScorer(policy.horizon_days))
     shard = engine.open_shard(0, DictStore(), PartitionState(population={}))
     kept, events, learn_seconds, snapshots, last_ms = _Kept(), 0, 0.0, 0, 0
+    spending = Spending()
     started = process_time()
     for day, batch in _with(first, days):
         matured = _take(engine.advance(shard, day * DAY_MS), kept, learner)
@@ -154,6 +157,8 @@ def run_pass(
         snapshots += 1
         late = _take(engine.process(shard, batch), kept, learner)
         learner.learn(late)
+        for record in batch:
+            spending.add(record)
         events += len(batch)
         last_ms = batch[-1].at_ms
         if show is not None:
@@ -162,7 +167,7 @@ def run_pass(
     elapsed = process_time() - started
     return PassResult(
         model=learner.model.name,
-        observed=_observed(kept.examples),
+        observed=_observed(kept.examples, spending.numbers),
         first_ms=first[1][0].at_ms,
         last_ms=last_ms,
         events=events,
@@ -172,6 +177,7 @@ def run_pass(
         learn_seconds=learn_seconds,
         snapshots=snapshots,
         learner=learner,
+        spending=spending,
     )
 
 
@@ -227,8 +233,7 @@ def _take(effects: Effects, kept: _Kept, learner: Learner) -> list[TrainingExamp
     return matured
 
 
-def _observed(examples: list[TrainingExample]) -> Observed:
-    numbers: dict[str, int] = {}
+def _observed(examples: list[TrainingExample], numbers: dict[str, int]) -> Observed:
     width = len(FEATURE_NAMES)
     features = np.zeros((len(examples), width), dtype=np.float16)
     for index, example in enumerate(examples):
@@ -239,9 +244,7 @@ def _observed(examples: list[TrainingExample]) -> Observed:
         kind=np.array([example.kind for example in examples], dtype=np.int8),
         churned=np.array([example.churned for example in examples], dtype=np.bool_),
         probability=np.array([example.probability for example in examples], dtype=np.float64),
-        customer=np.array(
-            [numbers.setdefault(example.customer_id, len(numbers)) for example in examples], dtype=np.int64
-        ),
+        customer=np.array([numbers[example.customer_id] for example in examples], dtype=np.int64),
         features=features,
     )
 
