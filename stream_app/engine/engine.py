@@ -16,7 +16,7 @@ from stream_app.core.effects import Effects, Output, PopulationDay, TrainingExam
 from stream_app.core.events import CustomerRecord
 from stream_app.core.facts import facts_of
 from stream_app.core.features import FEATURES_HASH, raw_row
-from stream_app.core.hashing import stable_id
+from stream_app.core.hashing import stable_id, unit_draw
 from stream_app.core.ledger import Ledger
 from stream_app.core.observations import AFTER_ORDER, ON_CALENDAR, take_observation
 from stream_app.core.partition import PartitionState
@@ -36,6 +36,8 @@ from stream_app.engine.policy import EnginePolicy
 from stream_app.engine.shard import Shard, StateStore
 from stream_app.learning.scorer import Scorer
 from stream_app.sentiment.protocol import Sentiment
+
+_TELLING_PURCHASES = frozenset({Topic.ORDERS, Topic.CUSTOMERS})
 
 
 class Engine:
@@ -78,6 +80,8 @@ class Engine:
                 shard.timers.schedule(due_ms, customer_id)
             if state.score is not None:
                 shard.tiers[state.score.tier] += 1
+            shard.neighbours.observe((), self._listed(customer_id, state))
+        shard.neighbours.catch_up()
         return shard
 
     def process(self, shard: Shard, entries: Sequence[Entry], hold_ms: int | None = None) -> Effects:
@@ -160,7 +164,11 @@ class Engine:
         is_late = at_ms < shard.memory.frontier_ms - self.policy.allowed_lateness_ms
         effects.counts["late"] += is_late
         mark, completed_before = mark_orders(state.orders), state.orders.completed if state.orders is not None else 0
+        tells_purchases = record.position.topic in _TELLING_PURCHASES
+        listed = self._listed(customer_id, state) if tells_purchases else ()
         trigger = self._applier.apply(state, event, at_ms)
+        if tells_purchases:
+            shard.neighbours.observe(listed, self._listed(customer_id, state))
         ordered = state.orders is not None and state.orders.completed > completed_before
         if trigger == "order" and state.orders is not None:
             observe_order(self._open_day(shard, at_ms), customer_id, mark, state.orders)
@@ -175,6 +183,14 @@ class Engine:
             self._ask(shard, customer_id, state, at_ms, trigger, observation, record.traceparent, block, effects)
         self._reschedule(shard, customer_id, state, before_ms)
         shard.store.put(customer_id, state)
+
+    def _listed(self, customer_id: str, state: CustomerState) -> tuple[str, ...]:
+        """Return the purchases of a customer that product picks for others may be made from."""
+        if state.orders is None or _opted_out(state):
+            return ()
+        if self.policy.recommend_share < 1 and unit_draw("picks", customer_id) >= self.policy.recommend_share:
+            return ()
+        return state.orders.recent_products
 
     def _accept(
         self, shard: Shard, record: Record, state: CustomerState, block: Block, effects: Effects
@@ -264,7 +280,17 @@ class Engine:
     ) -> None:
         frontier_ms = max(at_ms, shard.memory.frontier_ms) if trigger not in ("look", "cart_left") else at_ms
         kind = observation.kind if observation is not None else ON_CALENDAR
-        point = Point(customer_id, state, at_ms, frontier_ms, trigger, facts_of(state), observation, traceparent)
+        point = Point(
+            customer_id,
+            state,
+            at_ms,
+            frontier_ms,
+            trigger,
+            facts_of(state),
+            observation,
+            traceparent,
+            shard.neighbours.mark,
+        )
         block.add(point, raw_row(state, at_ms, kind))
         effects.counts["points"] += 1
 
@@ -298,6 +324,7 @@ class Engine:
         self, shard: Shard, customer_id: str, state: CustomerState, record: Record, block: Block, effects: Effects
     ) -> None:
         """Forget a customer; what is known of its sources stays, so that old records change nothing."""
+        shard.neighbours.observe(self._listed(customer_id, state), ())
         self._withdraw(shard, customer_id, state, block, effects)
         sources = SourceState(offsets=state.sources.offsets, rings={})
         shard.store.put(customer_id, CustomerState(sources=sources, pending=[], erased_ms=record.at_ms))

@@ -7,7 +7,17 @@ from stream_app.core.state import CustomerState, Observation
 class Point:
     """One customer at one moment, with everything that a later conclusion may look at."""
 
-    __slots__ = ("at_ms", "customer_id", "facts", "frontier_ms", "observation", "state", "traceparent", "trigger")
+    __slots__ = (
+        "at_ms",
+        "customer_id",
+        "facts",
+        "frontier_ms",
+        "mark",
+        "observation",
+        "state",
+        "traceparent",
+        "trigger",
+    )
 
     def __init__(
         self,
@@ -19,6 +29,7 @@ class Point:
         facts: Facts,
         observation: Observation | None,
         traceparent: str,
+        mark: int,
     ) -> None:
         self.customer_id = customer_id
         self.state = state
@@ -28,6 +39,8 @@ class Point:
         self.facts = facts
         self.observation = observation
         self.traceparent = traceparent
+        self.mark = mark
+        """Which purchases of others product picks may know of."""
 
 
 class Block:

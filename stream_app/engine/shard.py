@@ -7,6 +7,7 @@ from typing import Protocol
 from stream_app.core.partition import PartitionState
 from stream_app.core.state import CustomerState
 from stream_app.engine.timers import TimerIndex
+from stream_app.recommend.neighbours import ItemNeighbours
 
 
 class StateStore(Protocol):
@@ -45,7 +46,7 @@ class DictStore:
 
 
 class Shard:
-    """The owner's view of one partition. `Engine.open_shard` makes one, and rebuilds the timers from the store."""
+    """The owner's view of one partition. `Engine.open_shard` makes one, and rebuilds the indexes."""
 
     def __init__(
         self, partition: int, store: StateStore, memory: PartitionState, due_of: Callable[["Shard", str], int]
@@ -54,5 +55,6 @@ class Shard:
         self.store = store
         self.memory = memory
         self.timers = TimerIndex(lambda customer_id: due_of(self, customer_id))
+        self.neighbours = ItemNeighbours()
         self.tiers: Counter[int] = Counter()
         """Customers by tier index, for the gauge; -1 is not scored."""
