@@ -11,6 +11,9 @@ from rich.text import Text
 
 from stream_app.core.outputs import TIERS
 
+ENOUGH_OUTCOMES = 50
+"""Before that, a ranking quality means nothing."""
+
 LINE_EVERY_SECONDS = 10
 BAR_WIDTH = 32
 STYLES = {"low": "cyan", "medium": "yellow", "high": "dark_orange", "critical": "red"}
@@ -50,7 +53,11 @@ class Screen:
 def line(summary: Summary) -> str:
     """Return the state of the demo in one line."""
     quality = summary["quality"]
-    auc = "-" if quality["auc"] is None else f"{quality['auc']:.3f} ({quality['examples']:,} outcomes)"
+    auc = (
+        "-"
+        if quality["auc"] is None or quality["examples"] < ENOUGH_OUTCOMES
+        else f"{quality['auc']:.3f} ({quality['examples']:,} outcomes)"
+    )
     tiers = " ".join(f"{tier} {summary['tiers'][tier]:,}" for tier in TIERS)
     return (
         f"shop time {(summary['shop_time'] or '-')[:10]}  events {summary['flow']['total']:,} "
@@ -74,9 +81,12 @@ def panel(summary: Summary, url: str) -> Panel:
         table.add_row(f"{tier} risk", bar.append(f" {count:,}", style="default"))
     table.add_row("interventions", f"{summary['interventions']['total']:,}")
     table.add_row("not contacted", f"{summary['suppressed']['total']:,} times, each with its reason")
-    known = quality["auc"] is not None
+    known = quality["auc"] is not None and quality["examples"] >= ENOUGH_OUTCOMES
     table.add_row(
-        "AUC so far", f"{quality['auc']:.3f} over {quality['examples']:,} outcomes" if known else "waiting for outcomes"
+        "AUC so far",
+        f"{quality['auc']:.3f} over {quality['examples']:,} outcomes"
+        if known
+        else f"{quality['examples']} outcomes so far, too few to tell",
     )
     table.add_row("model", "prior (nothing learned yet)" if model["prior"] else model["version"])
     latest = [_latest(one) for one in summary["interventions"]["latest"][:3]]
