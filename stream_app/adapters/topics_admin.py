@@ -128,7 +128,7 @@ def create_topics(settings: Settings) -> Creation:
         existing = set(admin.list_topics())
         missing = {name: shape for name, shape in wanted.items() if name not in existing}
         if missing:
-            answer = admin.create_topics(missing, raise_errors=False, wait_for_metadata=False)
+            answer = admin.create_topics(missing, raise_errors=False, wait_for_metadata=True)
             refused = [
                 f"{result['name']}: {result['error_message'] or result['error_code']}"
                 for result in answer["topics"]
