@@ -11,7 +11,7 @@ from stream_app.simulation.clock_text import date_text, time_text
 from stream_app.simulation.events import SimulatedEvent
 from stream_app.simulation.people import COHORT_NAMES, People
 from stream_app.simulation.places import BRANDS, CATEGORIES, REGIONS, Assortment, Indexes
-from stream_app.simulation.randomness import Chance
+from stream_app.simulation.randomness import Chance, Floats
 from stream_app.simulation.world import World
 
 CURRENCY = "EUR"
@@ -71,18 +71,17 @@ def profile_values(
     return at_ms, values
 
 
-def product_events(assortment: Assortment, first_day: int) -> list[SimulatedEvent]:
-    """Return the assortment, one record a product, as the run begins."""
+def product_events(assortment: Assortment, prices: Floats, at_ms: int) -> list[SimulatedEvent]:
+    """Return the assortment at some prices, one record a product, all said at `at_ms`."""
     found = []
     for number, product in enumerate(assortment.ids):
-        at_ms = first_day * DAY_MS
         value = {
             "product_id": product,
             "timestamp": iso(at_ms),
             "name": assortment.names[number],
             "category": CATEGORIES[int(assortment.category[number])],
             "brand": BRANDS[int(assortment.brand[number])],
-            "price": round(float(assortment.price[number]), 2),
+            "price": round(float(prices[number]), 2),
             "currency": CURRENCY,
             "stock": 50 + number % 450,
         }

@@ -52,17 +52,19 @@ def draw_baskets(
     lines: Indexes,
     promotion: Floats,
     coupon: Flags,
+    price: Floats,
 ) -> Baskets:
-    """Fill the baskets of a day; `promotion` is the discount in force and `coupon` whether one is held, by order."""
+    """Fill the baskets of a day; `promotion` is the discount in force and `coupon` whether one is held, by order.
+
+    `price` is what each product of the assortment costs on that day.
+    """
     order = np.repeat(np.arange(len(who)), lines)
     item = np.arange(len(order)) - (np.cumsum(lines) - lines)[order]
     product = products_seen(people, assortment, chance, who[order], day, item)
     noise = chance.normals("quantity", people.key[who[order]], day, item)
     quantity = np.floor(people.spend[who[order]] ** 0.6 * np.exp(preset.quantity_sigma * noise) + 0.35)
     quantity = np.clip(quantity, 1, 500).astype(np.int64)
-    gross: Floats = np.bincount(order, weights=assortment.price[product] * quantity, minlength=len(who)).astype(
-        np.float64
-    )
+    gross: Floats = np.bincount(order, weights=price[product] * quantity, minlength=len(who)).astype(np.float64)
     keen = chance.uniforms("uses promotion", people.key[who], day) < 0.3 + 0.4 * people.promotion_pull[who]
     share = np.maximum(np.where(keen, promotion, 0.0), np.where(coupon, COUPON_DISCOUNT, 0.0))
     return Baskets(who, lines, product, quantity, gross, np.round(gross * share, 2), coupon)

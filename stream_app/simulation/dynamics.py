@@ -37,6 +37,7 @@ _ARRIVAL_INTENSITY = 0.8
 _RHYTHM_LIMITS = (0.05, 3.0)
 _SHIFT_ON_ORDERS, _SHIFT_ON_LEAVING = 0.5, 1.1
 _DISCOUNT_PULL = 3.0
+_PRICE_ELASTICITY = 1.5
 
 
 @dataclass(slots=True)
@@ -94,7 +95,7 @@ def order_intensity(people: People, world: World, state: State, day: int) -> Flo
     """Return each living customer's order intensity on a day (1/day); zero for browsers and the departed."""
     log_factor = (world.season[:, day] - _TROUBLE_ON_ORDERS * world.trouble[:, :, day].sum(axis=1))[people.region]
     log_factor = log_factor + (_DISCOUNT_PULL * world.discount[:, day])[people.region] * people.promotion_pull
-    log_factor += _MOOD_ON_ORDERS * state.mood
+    log_factor += _MOOD_ON_ORDERS * state.mood - _PRICE_ELASTICITY * np.log(world.price_level[day])
     log_factor += state.boost
     log_factor -= np.where(state.coupon_days > 0, 0.0, state.wait)
     log_factor -= _SHIFT_ON_ORDERS * world.shift[day]

@@ -8,6 +8,7 @@ from stream_app.simulation.baskets import Baskets
 from stream_app.simulation.clock_text import MILLIS, SECONDS, date_text
 from stream_app.simulation.people import People
 from stream_app.simulation.places import CATEGORIES, REGIONS, Assortment, Indexes
+from stream_app.simulation.randomness import Floats
 from stream_app.simulation.visits import CLICK_TYPES, Visits
 
 CHANNELS: tuple[str, ...] = ("web", "app", "mobile-web")
@@ -22,19 +23,28 @@ class Encoder:
     def __init__(self, assortment: Assortment, names: list[str], first_day: int) -> None:
         self._names = names
         self._first_day = first_day
+        self._assortment = assortment
+        self._products: list[str] = []
+        self._lines: list[tuple[str, str]] = []
+        self.reprice(assortment.price)
+        self._types = [f'","event_type":"{name}' for name in CLICK_TYPES]
+        self._channels = [f',"channel":"{name}"}}' for name in CHANNELS]
+
+    def reprice(self, prices: Floats) -> None:
+        """Use other prices from now on."""
+        goods = self._assortment
+        rows = list(zip(goods.ids, goods.category.tolist(), prices.tolist(), strict=True))
         self._products = [
-            f',"product_id":"{product}","category":"{CATEGORIES[int(category)]}","price":{price:.2f}'
-            for product, category, price in zip(assortment.ids, assortment.category, assortment.price, strict=True)
+            f',"product_id":"{product}","category":"{CATEGORIES[category]}","price":{price:.2f}'
+            for product, category, price in rows
         ]
         self._lines = [
             (
                 f'{{"product_id":"{product}","quantity":',
-                f',"unit_price":{price:.2f},"category":"{CATEGORIES[int(category)]}"}}',
+                f',"unit_price":{price:.2f},"category":"{CATEGORIES[category]}"}}',
             )
-            for product, category, price in zip(assortment.ids, assortment.category, assortment.price, strict=True)
+            for product, category, price in rows
         ]
-        self._types = [f'","event_type":"{name}' for name in CLICK_TYPES]
-        self._channels = [f',"channel":"{name}"}}' for name in CHANNELS]
 
     def clicks(self, people: People, visits: Visits, day: int) -> list[bytes]:
         """Return one JSON object per click."""

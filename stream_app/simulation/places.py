@@ -83,6 +83,10 @@ class Assortment:
         weights = 1.0 / np.arange(1, int(sizes.max()) + 1) ** 0.8
         self._cumulative: Floats = np.cumsum(weights)
 
+    def prices(self, level: float) -> Floats:
+        """Return the prices at a price level, in whole cents."""
+        return np.round(self.price * level, 2)
+
     def pick(self, category: Indexes, unit: Floats) -> Indexes:
         """Return product indexes of the given categories, the popular ones more often."""
         sizes = self._sizes[category]

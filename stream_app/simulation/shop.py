@@ -74,6 +74,8 @@ class Shop:
         self.messages = Messages(self.chance, self.people, self.state, config.effects)
         self._encoder = Encoder(self.assortment, self.names, config.first_day)
         self._voices = Voices(self.chance, self._encoder, self.names, self.assortment.ids)
+        self._prices = self.assortment.prices(1.0)
+        self._price_level = 0.0
         self._calendar = calendar_events(self.world, config.days)
         self._feedback: list[tuple[int, int, SimulatedEvent]] = []
         self._feedback_count = 0
@@ -99,11 +101,11 @@ class Shop:
         at_daybreak
             Called with the shop before each day is lived: the place to read the truth from.
         """
-        if self.day == 0:
-            yield from product_events(self.assortment, self.config.first_day)
         while self.day < self.config.days:
             if at_daybreak is not None:
                 at_daybreak(self)
+            if self._reprice():
+                yield from product_events(self.assortment, self._prices, self._encoder.day_ms(self.day))
             yield from self._calendar.get(self.day, ())
             for event in self.live_day():
                 while self._feedback and self._feedback[0][0] <= event.at_ms:
@@ -155,6 +157,16 @@ class Shop:
             at_ms,
         )
 
+    def _reprice(self) -> bool:
+        """Take the prices of the next day; return whether they are to be announced."""
+        level = float(self.world.price_level[self.day])
+        if level == self._price_level:
+            return False
+        self._price_level = level
+        self._prices = self.assortment.prices(level)
+        self._encoder.reprice(self._prices)
+        return True
+
     def _pop_feedback(self) -> SimulatedEvent:
         event = heapq.heappop(self._feedback)[2]
         self.now_ms = max(self.now_ms, event.at_ms)
@@ -163,6 +175,7 @@ class Shop:
     def live_day(self) -> Iterator[SimulatedEvent]:
         """Let everybody live through the next day and return its events; the state is then that of the day after."""
         day = self.day
+        self._reprice()
         prefix = slice(0, self.present(day))
         people, state = self.people.rows(prefix), self.state.rows(prefix)
         today = _Today(day, self._encoder.day_ms(day), people, state, DayEvents())
@@ -226,7 +239,16 @@ class Shop:
         promotion = self.world.discount[:, day][people.region[buyers]]
         with_coupon = state.coupon_days[buyers] > 0
         baskets = draw_baskets(
-            people, self.assortment, self.preset, self.chance, day, buyers, lines, promotion, with_coupon
+            people,
+            self.assortment,
+            self.preset,
+            self.chance,
+            day,
+            buyers,
+            lines,
+            promotion,
+            with_coupon,
+            self._prices,
         )
         values = self._encoder.orders(people, baskets, closing, day)
         placed_ms = closing + today.start_ms

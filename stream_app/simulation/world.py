@@ -100,13 +100,14 @@ def _draw_crises(config: ShopConfig, chance: Chance, total_days: int) -> list[Cr
             if chance.single("crisis region", number) < 0.25
             else int(chance.single("crisis where", number) * len(REGIONS))
         )  # a quarter is everywhere
+        cause = int(chance.single("crisis cause", number) * len(CAUSES))
         length = 7 + int(chance.single("crisis length", number) * 21)
         found.append(
             Crisis(
-                cause=int(chance.single("crisis cause", number) * len(CAUSES)),
+                cause=cause,
                 first=day,
                 days=length,
-                region=region,
+                region=-1 if CAUSES[cause] == "price" else region,  # the assortment has one price everywhere
                 strength=0.8 + chance.single("crisis strength", number),
             )
         )
@@ -144,6 +145,11 @@ class World:
         for crisis in self.crises:
             rows = slice(None) if crisis.region < 0 else crisis.region
             self.trouble[rows, crisis.cause, crisis.first : crisis.first + crisis.days] += crisis.strength
+        self.price_level: Floats = np.ones(total)
+        """Factor on all prices, by day: what a price crisis is about."""
+        for crisis in self.crises:
+            if CAUSES[crisis.cause] == "price":
+                self.price_level[crisis.first : crisis.first + crisis.days] = round(1.0 + 0.1 * crisis.strength, 2)
         self.shift: Floats = self._shift(config, total)
         """How much of the structural change has happened, 0 to 1, by day."""
 

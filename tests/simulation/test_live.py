@@ -1,5 +1,6 @@
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -11,9 +12,11 @@ from stream_app.adapters.feeding import Feeder
 from stream_app.adapters.topics_admin import create_topics
 from stream_app.core.topics import Topic
 from stream_app.settings import Settings
-from stream_app.simulation.config import ShopConfig
+from stream_app.simulation.config import Dirt, ShopConfig
+from stream_app.simulation.dirt import Spoiler
 from stream_app.simulation.live import LiveShop, parse_intervention
 from stream_app.simulation.shop import Shop
+from stream_app.wire.partition import librdkafka_partition_of, partition_of
 
 TOLD = {
     "intervention_id": "i1",
@@ -59,7 +62,7 @@ async def test_a_live_shop_sends_all_its_events_and_answers_interventions(tmp_pa
         await asyncio.to_thread(create_topics, settings)
         shop = Shop(ShopConfig(customers=40, days=12, seed=3))
         live = LiveShop(settings, shop, days_per_second=3.0, respond=True)
-        running = asyncio.create_task(live.run(shop.events()))
+        running = asyncio.create_task(live.run(Spoiler(Dirt(foreign_keys=0.3), 1).spoil(shop.events())))
         async with Feeder(settings) as feeder:
             number = 0
             while not running.done() and not live.report.reacted:
@@ -73,11 +76,14 @@ async def test_a_live_shop_sends_all_its_events_and_answers_interventions(tmp_pa
 
     assert report.reacted > 0
     assert sum(len(values) for values in sent.values()) == report.records
-    assert sent[Topic.FEEDBACK]
-    assert orjson.loads(sent[Topic.FEEDBACK][0])["customer_id"] == "c00000001"
+    assert orjson.loads(sent[Topic.FEEDBACK][0].value)["customer_id"] == "c00000001"
+    clicks = [(message.partition, message.key) for message in sent[Topic.CLICKSTREAM]]
+    misplaced = [(partition, key) for partition, key in clicks if partition != partition_of(key, 2)]
+    assert 0.05 < len(misplaced) / len(clicks) < 0.3
+    assert all(partition == librdkafka_partition_of(key, 2) for partition, key in misplaced)
 
 
-async def read_all(settings: Settings) -> dict[Topic, list[bytes]]:
+async def read_all(settings: Settings) -> dict[Topic, list[Any]]:
     roles = (
         Topic.CLICKSTREAM,
         Topic.ORDERS,
@@ -87,14 +93,14 @@ async def read_all(settings: Settings) -> dict[Topic, list[bytes]]:
         Topic.PRODUCTS,
         Topic.CALENDAR,
     )
-    found: dict[Topic, list[bytes]] = {role: [] for role in roles}
+    found: dict[Topic, list[Any]] = {role: [] for role in roles}
     by_name = {settings.topic(role): role for role in roles}
     consumer = AIOKafkaConsumer(*by_name, auto_offset_reset="earliest", **client_arguments(settings))
     await consumer.start()
     try:
         while batches := await consumer.getmany(timeout_ms=1500):
             for place, messages in batches.items():
-                found[by_name[place.topic]] += [message.value for message in messages]
+                found[by_name[place.topic]] += messages
     finally:
         await consumer.stop()
     return found

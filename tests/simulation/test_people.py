@@ -2,10 +2,13 @@ from collections import Counter, defaultdict
 
 import numpy as np
 import orjson
+from msgspec import structs
 
+from stream_app.core.times import DAY_MS
 from stream_app.core.topics import Topic
 from stream_app.simulation.actions import ACTION_KINDS
 from stream_app.simulation.config import Drift, ShopConfig
+from stream_app.simulation.dynamics import initial_state, order_intensity
 from stream_app.simulation.people import Cohort, Kind
 from stream_app.simulation.places import CATEGORIES
 from stream_app.simulation.shop import Shop
@@ -141,3 +144,31 @@ def test_repeated_contact_ends_in_unsubscriptions() -> None:
 
     assert kinds["unsubscribed"] > 10
     assert kinds["complained"] > 0
+
+
+def test_a_price_crisis_raises_all_prices_tells_so_and_costs_orders() -> None:
+    config = ShopConfig(customers=300, days=365, seed=1)
+    shop = next(
+        shop
+        for seed in range(20)
+        if (shop := Shop(structs.replace(config, seed=seed))).world.price_level[:300].max() > 1
+    )
+    dear = int(np.flatnonzero(shop.world.price_level > 1)[0])
+    told: dict[str, list[float]] = defaultdict(list)
+    lines_paid: dict[int, dict[str, float]] = defaultdict(dict)
+    for event in shop.events():
+        day = event.at_ms // DAY_MS - shop.config.first_day
+        if event.topic is Topic.PRODUCTS:
+            product = orjson.loads(event.value)
+            told[product["product_id"]].append(product["price"])
+        elif event.topic is Topic.ORDERS and b'"completed"' in event.value:
+            for line in orjson.loads(event.value)["items"]:
+                lines_paid[day][line["product_id"]] = line["unit_price"]
+
+    assert all(len(prices) >= 2 and prices[1] > prices[0] for prices in told.values())
+    assert lines_paid[dear]
+    assert all(price == told[product][1] for product, price in lines_paid[dear].items())
+    people, state = shop.people.rows(slice(0, 300)), initial_state(shop.people)
+    usual = order_intensity(people, shop.world, state, dear).sum()
+    shop.world.price_level[dear] = 1.0
+    assert order_intensity(people, shop.world, state, dear).sum() > usual

@@ -5,6 +5,7 @@ import numpy as np
 import orjson
 import pytest
 
+from stream_app.core.topics import Topic
 from stream_app.simulation.actions import ACTION_KINDS
 from stream_app.simulation.config import ShopConfig
 from stream_app.simulation.people import Kind
@@ -75,21 +76,29 @@ def test_fatigue_wears_out_what_messages_do_for_persuadables() -> None:
     assert gain(tired) < 0.5 * gain(fresh)
 
 
-def test_the_truth_file_describes_the_shop_and_then_its_customers(tmp_path: Path) -> None:
+def test_the_truth_file_describes_the_shop_and_agrees_with_its_events(tmp_path: Path) -> None:
     path = tmp_path / "truth.jsonl.gz"
-    shop = Shop(ShopConfig(customers=80, days=40, seed=9))
+    shop = Shop(ShopConfig(customers=200, days=40, seed=9, horizons_days=(10, 30)))
     writer = TruthWriter(path, every_days=14)
-    for _ in shop.events(writer.at_daybreak):
-        pass
+    ordered: dict[str, list[str]] = {}
+    for event in shop.events(writer.at_daybreak):
+        if event.topic is Topic.ORDERS and b'"status":"completed"' in event.value:
+            ordered.setdefault(event.customer_id, []).append(orjson.loads(event.value)["timestamp"])
     writer.close()
 
     head, *rows = (orjson.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines())
     assert head["shop"]["seed"] == 9
     assert len(rows) == writer.rows
-    assert {row["at"] for row in rows} == {"2025-01-15T00:00:00.000Z", "2025-01-29T00:00:00.000Z"}
+    ends = {"2025-01-15T00:00:00.000Z": "2025-01-25", "2025-01-29T00:00:00.000Z": "2025-02-08"}
+    assert {row["at"] for row in rows} == set(ends)
+    for row in rows:
+        happened = any(row["at"] <= at < ends[row["at"]] for at in ordered.get(row["customer_id"], ()))
+        assert row["orders_if"]["nothing"] == happened
+        assert row["orders"] == sum(at < row["at"] for at in ordered.get(row["customer_id"], ()))
+    assert sum(row["orders_if"]["nothing"] for row in rows) > 30
     assert all(set(row["effects"]) == set(ACTION_KINDS) for row in rows)
     assert all(set(row["orders_if"]) == {"nothing", *ACTION_KINDS} for row in rows)
-    assert all(row["p_no_order"]["30"] >= row["p_no_order"]["60"] for row in rows)
+    assert all(row["p_no_order"]["10"] >= row["p_no_order"]["30"] for row in rows)
     assert all(row["alive"] or row["p_no_order"]["30"] == 1.0 for row in rows)
 
 
