@@ -88,7 +88,7 @@ def _only_the_demos_settings(run_dir: Path, *, consents_unknown: bool) -> Settin
         # a file of orders says nothing about consent, and without any nobody would be contacted
         "UNKNOWN_CONSENT": "allow" if consents_unknown else "as_written",
         "SNAPSHOT_SECONDS": "5",
-        "SNAPSHOT_EXAMPLES": "100",
+        "SNAPSHOT_EXAMPLES": "250",
         "CHECKPOINT_SECONDS": "5",
     }
     os.environ.update({ENV_PREFIX + name: value for name, value in chosen.items()})
