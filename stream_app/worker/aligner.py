@@ -22,8 +22,10 @@ class Item(NamedTuple):
     rank: int
     offset: int
     entry: Entry
-    origin: Any
-    """The shell's own: which record and chunk this is."""
+    record: Any
+    """aiokafka's ConsumerRecord: for a dead letter, if the engine asks for one."""
+    work: Any
+    """The chunk that it belongs to."""
 
 
 class Release(NamedTuple):

@@ -2,6 +2,8 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import groupby
+from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
 from stream_app.adapters.metrics import Recorder
@@ -14,7 +16,7 @@ from stream_app.engine.engine import Engine
 from stream_app.wire.encode import EncodePolicy, encode
 from stream_app.wire.partition_record import PendingSend, SourcePosition
 from stream_app.worker.aligner import Item
-from stream_app.worker.intake import Intake
+from stream_app.worker.intake import Intake, Source
 from stream_app.worker.outgoing import Outgoing
 from stream_app.worker.owned import Owned, Work
 
@@ -23,6 +25,10 @@ MAX_TIME_STEP_MS = DAY_MS
 
 CHANGES_PER_BATCH = 2_000
 """Customers changed, roughly, after which a batch is written: it bounds memory and the pause of the event loop."""
+
+
+_AT_MS = itemgetter(0)
+_WORK = attrgetter("work")
 
 
 class BatchPolicy(NamedTuple):
@@ -47,7 +53,7 @@ class Batch(NamedTuple):
     finished: list[Work]
     records: int
     oldest_ms: int
-    """Kafka timestamp of the oldest record; 0: none has one."""
+    """Kafka timestamp of the oldest of the topics' newest records; 0: none has one."""
 
 
 class Batcher:
@@ -106,9 +112,11 @@ class Batcher:
                 result = self._engine.process(owned.shard, [item.entry for item in items], owned.hold_ms)
                 effects.append(result)
                 for index, code, detail in result.rejected:
-                    origin = items[index].origin
-                    dead_letters.append(self._intake.refuse_as(origin.source, origin.record, code, "timestamp", detail))
+                    item = items[index]
+                    letter = self._intake.refuse_as(item.work.source, item.record, code, "timestamp", detail)
+                    dead_letters.append(letter)
                 oldest_ms = self._note(owned, items, finished)
+                owned.seen_ms = max(owned.seen_ms, _newest_ms(items, {index for index, _, _ in result.rejected}))
                 records = count
         elif owned.seen_ms > owned.shard.memory.frontier_ms and (
             owned.hold_ms is None or owned.hold_ms > owned.shard.memory.frontier_ms
@@ -144,22 +152,21 @@ class Batcher:
             effects.append(self._engine.process(owned.shard, [TimePassed(step_ms)], owned.hold_ms))
 
     def _note(self, owned: Owned, items: Sequence[Item], finished: list[Work]) -> int:
-        """Count entries off their chunks; return the Kafka timestamp of the oldest record."""
-        counts: Counter[str] = Counter()
-        oldest_ms = 0
-        for item in items:
-            source, record, work = item.origin
-            counts[source.name] += 1
-            owned.seen_ms = max(owned.seen_ms, item.at_ms)
-            owned.positions[source.role.value] = SourcePosition(self._policy.source_epoch, record.offset + 1)
-            work.remaining -= 1
+        """Count entries off their chunks; return the Kafka timestamp that latency is measured from."""
+        newest: dict[Source, Item] = {}
+        counts: Counter[Source] = Counter()
+        for work, part in groupby(items, key=_WORK):
+            done = list(part)
+            newest[work.source] = done[-1]
+            counts[work.source] += len(done)
+            work.remaining -= len(done)
             if not work.remaining:
                 finished.append(work)
-            if record.timestamp > 0 and (not oldest_ms or record.timestamp < oldest_ms):
-                oldest_ms = record.timestamp
-        for name, count in counts.items():
-            self._metrics.count("events", count, topic=name)
-        return oldest_ms
+        for source, item in newest.items():
+            position = SourcePosition(self._policy.source_epoch, item.offset + 1)
+            owned.positions[source.role.value] = position
+            self._metrics.count("events", counts[source], topic=source.name)
+        return min((item.record.timestamp for item in newest.values() if item.record.timestamp > 0), default=0)
 
     def _outgoing(self, output: Output) -> Outgoing:
         encoded = encode(output, self._policy.encoding)
@@ -178,6 +185,13 @@ class Batcher:
             return True
         self._metrics.count("expired_interventions", action=body.action)
         return False
+
+
+def _newest_ms(items: Sequence[Item], refused: set[int]) -> int:
+    """Return the largest event time; that of a refused entry is no time at all."""
+    if refused:
+        items = [item for index, item in enumerate(items) if index not in refused]
+    return max(map(_AT_MS, items), default=0)
 
 
 def _changes(effects: list[Effects]) -> int:

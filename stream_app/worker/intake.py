@@ -44,15 +44,6 @@ class Source(NamedTuple):
     """Its lane in the merge; None: its partitions do not match, so that all of its records are re-published."""
 
 
-class Origin(NamedTuple):
-    """Where an entry came from: for dead letters that the engine asks for, and to finish its chunk."""
-
-    source: Source
-    record: Any
-    """aiokafka's ConsumerRecord."""
-    chunk: Any
-
-
 class Taken(NamedTuple):
     """What became of one chunk."""
 
@@ -97,7 +88,7 @@ class Intake:
         self._bad: dict[tuple[str, int], deque[int]] = {}
         self._told: set[tuple[str, str]] = set()
 
-    def take(self, source: Source, records: Sequence[Any], known: Container[str], chunk: Any) -> Taken:
+    def take(self, source: Source, records: Sequence[Any], known: Container[str], work: Any) -> Taken:
         """Decode the records of one chunk.
 
         Parameters
@@ -108,8 +99,8 @@ class Intake:
             aiokafka's ConsumerRecords of one partition, in offset order.
         known
             Customers of the same partition whose key is known to belong here.
-        chunk
-            Passed through in each entry's origin.
+        work
+            Passed through in each item.
 
         Raises
         ------
@@ -143,9 +134,9 @@ class Intake:
                     sides.append(self._reroute(source, record, entry))
                 else:
                     rank = RANK[entry.position.topic]
-                    items.append(Item(entry.at_ms, rank, record.offset, entry, Origin(source, record, chunk)))
+                    items.append(Item(entry.at_ms, rank, record.offset, entry, record, work))
             elif isinstance(entry, TimePassed):
-                items.append(Item(entry.at_ms, TICK_RANK, record.offset, entry, Origin(source, record, chunk)))
+                items.append(Item(entry.at_ms, TICK_RANK, record.offset, entry, record, work))
             else:
                 sides.append(self.refuse(source, record, entry))
         return Taken(items, sides)

@@ -16,6 +16,7 @@ from stream_app.wire.partition_record import (
     envelope,
 )
 from stream_app.worker.aligner import Aligner, Item
+from stream_app.worker.intake import Source
 
 
 class Owned:
@@ -90,8 +91,9 @@ class Owned:
 class Work:
     """A chunk under way: done when every entry of it is."""
 
-    __slots__ = ("chunk", "remaining")
+    __slots__ = ("chunk", "remaining", "source")
 
-    def __init__(self, chunk: Any) -> None:
+    def __init__(self, chunk: Any, source: Source) -> None:
         self.chunk = chunk
+        self.source = source
         self.remaining = 0

@@ -129,7 +129,7 @@ class Pipeline:
                 f"{topic}/{partition} was assigned without the customers of partition {partition}: do all workers of "
                 "this app id run the same release and settings?"
             )
-        work = Work(chunk)
+        work = Work(chunk, source)
         known = owned.store if owned is not None else ()
         taken = self._intake.take(source, chunk.records, known, work)
         self._sides += taken.sides

@@ -7,6 +7,7 @@ import pytest
 
 from stream_app.adapters.broker import EmbeddedBroker
 from stream_app.adapters.metrics import Metrics
+from stream_app.core.times import DAY_MS
 from stream_app.core.topics import Topic
 from stream_app.settings import Settings
 from stream_app.wire.headers import SOURCE_OFFSET
@@ -95,6 +96,8 @@ async def test_bad_records_become_dead_letters_as_they_were(worker_settings: Set
         bench.Raw(Topic.CLICKSTREAM, b"ada", b"\xff\xfe", logs.START_MS, 1),
         bench.Raw(Topic.REVIEWS, b"ada", b'{"customer_id":"ada"}', logs.START_MS, 2),
         bench.Raw(Topic.ORDERS, None, None, logs.START_MS, 1),
+        # Only the engine can see that this one is far ahead of all others; it must not drag time along.
+        bench.raw(logs.order("customer-1", logs.START_MS + 900 * DAY_MS, "far")),
     ]
     await bench.feed(worker_settings, [*good[:100], *bad, *good[100:]])
     await bench.process_all(worker_settings)
@@ -106,7 +109,7 @@ async def test_bad_records_become_dead_letters_as_they_were(worker_settings: Set
         headers = dict(letter.headers)
         assert letter.key == record.key
         assert headers["dlq_topic"].decode() == worker_settings.topic(record.role)
-        assert int(headers["dlq_partition"]) == record.partition
+        assert int(headers["dlq_partition"]) == bench.home(record, worker_settings)
         assert headers["dlq_reason"]
         assert headers["dlq_detail"]
     assert dict(by_value[b"{not json"].headers)["trace"] == b"1"

@@ -52,8 +52,7 @@ def test_a_record_in_its_place_becomes_an_entry() -> None:
     assert taken.sides == []
     (item,) = taken.items
     assert (item.at_ms, item.offset) == (logs.START_MS, 7)
-    assert item.origin.chunk == "chunk"
-    assert item.origin.source is ORDERS
+    assert item.work == "chunk"
 
 
 @pytest.mark.parametrize(
