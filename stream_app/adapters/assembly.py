@@ -3,6 +3,7 @@
 from stream_app.core.times import SECOND_MS
 from stream_app.decisions.catalogue import Catalogue, load_catalogue, load_shipped_catalogue
 from stream_app.decisions.decider import CatalogueDecider
+from stream_app.decisions.policy import load_policy
 from stream_app.engine.engine import Engine
 from stream_app.engine.policy import EnginePolicy
 from stream_app.learning.scorer import PriorScorer, Scorer
@@ -43,6 +44,7 @@ def decider_of(settings: Settings, catalogue: Catalogue, partitions: int) -> Cat
         holdout_share=settings.holdout_share,
         enabled=settings.interventions_enabled,
         partitions=partitions,
+        policy=load_policy(settings.policy_file) if settings.policy_file is not None else None,
         mode_override=None if mode == "as_written" else mode,
         unknown_consent_override=None if consent == "as_written" else consent,
     )

@@ -44,6 +44,8 @@ _ENVIRONMENT = {
     "stream_app.adapters.topics_admin.TopicsError": "",
     "stream_app.adapters.event_files.EventFileError": "",
     "stream_app.adapters.feeding.FeedError": "",
+    "stream_app.decisions.catalogue.CatalogueError": "",
+    "stream_app.decisions.policy.PolicyError": "",
     "kafka.errors.KafkaError": "the broker refused or could not be reached (see STREAM_APP_BOOTSTRAP): ",
     "aiokafka.errors.KafkaError": "the broker refused or could not be reached (see STREAM_APP_BOOTSTRAP): ",
 }

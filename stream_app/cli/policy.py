@@ -25,7 +25,7 @@ from stream_app.decisions.catalogue import Catalogue, CatalogueError, load_catal
 from stream_app.decisions.difference import DecisionLog, PolicyDifference, difference
 from stream_app.decisions.lift import LiftBook, LiftReport, SliceLift
 from stream_app.decisions.offpolicy import Estimate, UnsupportedPolicyError, evaluate
-from stream_app.decisions.policy import PolicySnapshot, choose_by, prior_snapshot
+from stream_app.decisions.policy import PolicyError, PolicySnapshot, choose_by, load_policy, prior_snapshot
 from stream_app.engine.replay import Replay, SourceRecord
 from stream_app.settings import Settings, load_settings
 
@@ -185,9 +185,9 @@ def _policy(file: Path, catalogue: Catalogue) -> tuple[Catalogue, PolicySnapshot
         other = _catalogue(file, load_settings())
         return other, prior_snapshot(other)
     try:
-        return catalogue, msgspec.json.decode(file.read_bytes(), type=PolicySnapshot)
-    except msgspec.MsgspecError as failure:
-        raise CommandError(f"{file}: no learned policy: {failure}", ExitCode.USAGE) from failure
+        return catalogue, load_policy(file)
+    except PolicyError as failure:
+        raise CommandError(str(failure), ExitCode.USAGE) from failure
 
 
 def _decisions(settings: Settings, files: list[Path]) -> DecisionLog:

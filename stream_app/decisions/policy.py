@@ -10,6 +10,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 from statistics import NormalDist
 from typing import Final
 
@@ -53,6 +54,34 @@ class Choice(msgspec.Struct, frozen=True):
     probabilities: dict[str, float]
     expected_gains: dict[str, float]
     """Shop currency, less cost; doing nothing gains 0."""
+
+
+class PolicyError(ValueError):
+    """A learned policy cannot be used; the message says why and what to do."""
+
+
+def load_policy(path: Path) -> PolicySnapshot:
+    """Return the learned policy in a JSON file.
+
+    Raises
+    ------
+    PolicyError
+        The file cannot be read, is no policy, or was learned on another context than this build uses.
+    """
+    try:
+        snapshot = msgspec.json.decode(path.read_bytes(), type=PolicySnapshot)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise PolicyError(f"{path}: no learned policy: {error}") from error
+    if snapshot.context != CONTEXT:
+        raise PolicyError(
+            f"{path}: policy {snapshot.version} was learned on {', '.join(snapshot.context)}; this build uses"
+            f" {', '.join(CONTEXT)}: learn it anew"
+        )
+    width = len(CONTEXT)
+    wrong = [name for name, b in snapshot.beliefs.items() if len(b.means) != width or len(b.deviations) != width]
+    if wrong:
+        raise PolicyError(f"{path}: the beliefs of {', '.join(wrong)} have not {width} weights: learn the policy anew")
+    return snapshot
 
 
 def prior_snapshot(catalogue: Catalogue) -> PolicySnapshot:

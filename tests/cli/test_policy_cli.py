@@ -102,3 +102,17 @@ def test_a_log_that_is_none_is_told_with_its_line(tmp_path: Path, capsys: pytest
     log.write_text('{"topic": "interventions", "key": "c", "value": {}}\n{"outcome_id": "x"}\n')
     assert run("policy", "lift", log) == 2
     assert "log.jsonl:2: no matured decision" in capsys.readouterr().err
+
+
+def test_a_wrong_catalogue_or_policy_stops_other_commands_with_the_same_words(
+    orders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(shipped_catalogue_file().read_text().replace("margin: 0.35", "margin: lots"))
+    monkeypatch.setenv("STREAM_APP_CATALOGUE_FILE", str(wrong))
+    assert run("replay", orders) == 3
+    assert "wrong.yaml:8: margin: " in capsys.readouterr().err
+    monkeypatch.delenv("STREAM_APP_CATALOGUE_FILE")
+    monkeypatch.setenv("STREAM_APP_POLICY_FILE", str(wrong))
+    assert run("replay", orders) == 3
+    assert "no learned policy" in capsys.readouterr().err

@@ -1,7 +1,9 @@
 """The choice: floors, preferences, one reproducible draw that follows its probabilities; and the arms."""
 
 from collections import Counter
+from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,12 +17,14 @@ from stream_app.decisions.policy import (
     FLOOR_NOTHING,
     Belief,
     Choice,
+    PolicyError,
     PolicySnapshot,
     choose,
     committed_cost,
     context_of,
     draw,
     expected_gain,
+    load_policy,
     prior_snapshot,
 )
 from stream_app.decisions.types import NOTHING
@@ -76,6 +80,20 @@ def test_an_action_that_the_policy_does_not_know_is_believed_what_the_catalogue_
 def test_a_policy_of_another_context_is_refused() -> None:
     with pytest.raises(ValueError, match="was learned on the context"):
         choose(ACTIONS, point(), SHIPPED, PolicySnapshot("old", ("x",), {}))
+
+
+def test_a_policy_file_is_read_and_a_wrong_one_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "policy.json"
+    file.write_bytes(msgspec.json.encode(PRIOR))
+    assert load_policy(file) == PRIOR
+    file.write_bytes(msgspec.json.encode(PolicySnapshot("old", ("x",), {})))
+    with pytest.raises(PolicyError, match="learn it anew"):
+        load_policy(file)
+    file.write_bytes(msgspec.json.encode(PolicySnapshot("p", CONTEXT, {"coupon-10": Belief((1.0,), (1.0,))})))
+    with pytest.raises(PolicyError, match="coupon-10 have not 7 weights"):
+        load_policy(file)
+    with pytest.raises(PolicyError, match="no learned policy"):
+        load_policy(tmp_path / "none.json")
 
 
 def test_expected_gain_is_uplift_times_value_less_cost() -> None:
