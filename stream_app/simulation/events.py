@@ -24,7 +24,8 @@ class SimulatedEvent(msgspec.Struct, frozen=True, gc=False):
     def line(self) -> bytes:
         """Return the record as a line of a merged file: the value with the topic's name put first.
 
-        Bytes that are no JSON object are returned as they are, so that a broken record stays broken.
+        Bytes that are no JSON object are returned as they are, so that a broken record stays broken; who reads the file
+        takes them for the topic of the line before.
         """
         if self.value[:1] != b"{" or len(self.value) < 3:  # the shortest object with a field is longer
             return self.value

@@ -90,6 +90,7 @@ class LiveShop:
         self._shop = shop
         self._days_per_second = days_per_second
         self._respond = respond
+        self._listening_task: asyncio.Task[None] | None = None
         self.report = LiveReport()
 
     async def run(self, events: Iterable[SimulatedEvent], progress: Progress | None = None) -> LiveReport:
@@ -108,6 +109,7 @@ class LiveShop:
                 await self._send(feeder, event)
                 if self.report.records % _BREATH_RECORDS == 0:
                     await asyncio.sleep(0)  # lets interventions come in even at full speed
+                    self._surface_failures()
                 if progress is not None and self.report.records % _SHOW_EVERY == 0:
                     progress(self.report.records, event.at_ms)
             await feeder.flush()
@@ -133,15 +135,20 @@ class LiveShop:
             **client_arguments(self._settings),
         )
         await consumer.start()
-        listening = asyncio.create_task(self._listen(consumer))
+        listening = self._listening_task = asyncio.create_task(self._listen(consumer))
         try:
             yield
-            if listening.done():
-                listening.result()
+            self._surface_failures()
         finally:
+            self._listening_task = None
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
             await consumer.stop()
+
+    def _surface_failures(self) -> None:
+        """Raise what ended the listening: a shop that has gone deaf must not look like one that nobody talks to."""
+        if self._listening_task is not None and self._listening_task.done():
+            self._listening_task.result()
 
     async def _listen(self, consumer: Any) -> None:
         async for message in consumer:

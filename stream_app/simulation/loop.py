@@ -29,6 +29,8 @@ class LoopReport:
     actions: Counter[str] = field(default_factory=Counter)
     """Interventions, by action."""
     reacted: int = 0
+    cost: float = 0.0
+    """Of all interventions, as they say themselves."""
 
 
 class ClosedLoop:
@@ -101,4 +103,5 @@ class ClosedLoop:
         for output in effects.interventions:
             assert isinstance(output.body, Intervention)
             self.report.actions[output.body.action] += 1
+            self.report.cost += output.body.cost
             self.report.reacted += self._shop.react_to(output.body)

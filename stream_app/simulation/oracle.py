@@ -111,6 +111,23 @@ def value_of(policy: Policy | None, config: ShopConfig, economics: Economics, ev
                     cost += economics.message_cost[action]
                     messages += 1
         shop.skip_day()
+    return worth_of(shop, economics, cost, messages)
+
+
+def worth_of(shop: Shop, economics: Economics, cost: float, messages: int) -> PolicyValue:
+    """Return what a shop has brought so far, e.g. at the end of a closed loop with an engine (see `loop`).
+
+    Parameters
+    ----------
+    shop
+        Lived through by whatever policy.
+    economics
+        What is added up.
+    cost
+        Of all messages, in EUR.
+    messages
+        How many were sent.
+    """
     left = int((~shop.state.alive).sum())
     revenue = float(shop.revenue.sum())
     value = economics.margin * revenue - cost - economics.customer_value * left

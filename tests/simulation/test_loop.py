@@ -9,6 +9,7 @@ from stream_app.simulation.config import Dirt, ShopConfig
 from stream_app.simulation.dirt import Spoiler
 from stream_app.simulation.events import SimulatedEvent
 from stream_app.simulation.loop import ClosedLoop, LoopReport
+from stream_app.simulation.oracle import Economics, value_of, worth_of
 from stream_app.simulation.shop import Shop
 
 CONFIG = ShopConfig(customers=150, days=60, seed=2)
@@ -37,6 +38,18 @@ def test_interventions_reach_the_shop_and_feedback_reaches_the_engine() -> None:
     feedback = sum(event.topic is Topic.FEEDBACK for event in seen)
     assert feedback > report.reacted
     assert sum(state.contact is not None for state in store.states.values()) > 20
+
+
+def test_the_engines_policy_has_a_worth_beside_silence() -> None:
+    shop = Shop(CONFIG)
+    engine = engine_of(Settings(clock="event", actions_mode="live", allowed_lateness_seconds=0), partitions=1)
+    report = ClosedLoop(shop, engine, engine.open_shard(0, DictStore(), PartitionState())).run()
+    acting = worth_of(shop, Economics(), report.cost, report.reacted)
+    silent = value_of(None, CONFIG, Economics())
+
+    assert acting.messages > 0
+    assert acting.revenue != silent.revenue
+    assert acting.value == acting.revenue * 0.3 - report.cost - 30.0 * acting.customers_left
 
 
 def test_a_closed_loop_repeats_exactly() -> None:
