@@ -19,8 +19,7 @@ from stream_app.core.topics import CUSTOMER_TOPICS, Topic
 from stream_app.engine.policy import EnginePolicy
 from stream_app.evaluation.baselines import BASELINES, BaselineUnavailableError
 from stream_app.evaluation.page import report_page
-from stream_app.evaluation.reporting import KINDS, evaluate_pass
-from stream_app.evaluation.reporting import test_scores as scores_in_test
+from stream_app.evaluation.reporting import KINDS, evaluate_pass, scores_in_test
 from stream_app.evaluation.running import PassResult, run_pass
 from stream_app.learning.learner import Learner
 from stream_app.learning.models import KALMAN, MODEL_NAMES
@@ -100,6 +99,12 @@ def command(
             )
         except BaselineUnavailableError as failure:
             raise CommandError(str(failure), ExitCode.ENVIRONMENT) from failure
+        if not results[-1]["test"]:
+            raise CommandError(
+                f"no {observations} observation of the last 40 % of the time span has a label yet: the files must hold "
+                f"orders, over clearly more than {horizon} days",
+                ExitCode.FINDING,
+            )
         passed = passed or done
     assert passed is not None
     summary: dict[str, Any] = {

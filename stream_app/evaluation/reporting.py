@@ -84,7 +84,7 @@ def evaluate_pass(
     return figures
 
 
-def test_scores(result: PassResult, observations: str) -> NDArray[np.float64]:
+def scores_in_test(result: PassResult, observations: str) -> NDArray[np.float64]:
     """Return the served scores of the test window, to compare another model with."""
     start_ms = result.first_ms + int((1.0 - TEST_SHARE) * (result.last_ms - result.first_ms))
     observed = result.observed

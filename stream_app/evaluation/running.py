@@ -7,7 +7,7 @@ history cannot react.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from time import process_time
+from time import thread_time
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,13 +147,13 @@ def run_pass(
     shard = engine.open_shard(0, DictStore(), PartitionState(population={}))
     kept, events, learn_seconds, snapshots, last_ms = _Kept(), 0, 0.0, 0, 0
     spending = Spending()
-    started = process_time()
+    started = thread_time()
     for day, batch in _with(first, days):
         matured = _take(engine.advance(shard, day * DAY_MS), kept, learner)
-        clock = process_time()
+        clock = thread_time()
         learner.learn(matured)
         engine.install(SnapshotScorer(learner.snapshot()))
-        learn_seconds += process_time() - clock
+        learn_seconds += thread_time() - clock
         snapshots += 1
         late = _take(engine.process(shard, batch), kept, learner)
         learner.learn(late)
@@ -164,7 +164,7 @@ def run_pass(
         if show is not None:
             show(events, last_ms)
     learner.learn(_take(engine.advance(shard, last_ms), kept, learner))
-    elapsed = process_time() - started
+    elapsed = thread_time() - started
     return PassResult(
         model=learner.model.name,
         observed=_observed(kept.examples, spending.numbers),

@@ -17,6 +17,7 @@ from stream_app.core.features import FEATURE_INDEX, FEATURE_LISTS, FEATURE_NAMES
 from stream_app.core.packing import unpack
 from stream_app.core.population import BetaGeometric, PopulationTotals
 from stream_app.learning.bgnbd import fit_bgnbd
+from stream_app.learning.clustering import DesignEffect
 from stream_app.learning.drift import DriftSaved, DriftWatch
 from stream_app.learning.models import KALMAN, new_model
 from stream_app.learning.quality import QualityTally
@@ -51,6 +52,8 @@ class _Saved(msgspec.Struct):
     next_fit_day: int
     trained_through_ms: int
     importance: tuple[float, float]
+    cluster_sums: dict[int, tuple[float, float]] = {}
+    cluster_mask: int = 0
 
 
 class Learner:
@@ -80,6 +83,7 @@ class Learner:
         self._next_fit_day = -1
         self._trained_through_ms = 0
         self._importance = (0.0, 0.0)
+        self._design_effect = DesignEffect()
 
     @property
     def trained_examples(self) -> int:
@@ -148,6 +152,7 @@ class Learner:
             weights=weights.weights,
             intercept=weights.intercept,
             covariance=weights.covariance,
+            widening=self._design_effect.value(),
             population=self._totals.population(self._bgnbd),
             metrics=self.metrics(),
             trained_examples=self.trained_examples,
@@ -187,6 +192,8 @@ class Learner:
                 next_fit_day=self._next_fit_day,
                 trained_through_ms=self._trained_through_ms,
                 importance=self._importance,
+                cluster_sums=self._design_effect.sums,
+                cluster_mask=self._design_effect.mask,
             )
         )
 
@@ -210,6 +217,7 @@ class Learner:
         learner.drift.load(saved.drift)
         learner._totals, learner._bgnbd, learner._next_fit_day = saved.totals, saved.bgnbd, saved.next_fit_day
         learner._trained_through_ms, learner._importance = saved.trained_through_ms, saved.importance
+        learner._design_effect.sums, learner._design_effect.mask = saved.cluster_sums, saved.cluster_mask
         return learner
 
     def _is_new(self, example: TrainingExample) -> bool:
@@ -262,6 +270,8 @@ class Learner:
         rows, churned, served, weight = rows[stayed], churned[stayed], served[stayed], weight[stayed]
         importance = weight / np.clip(np.where(holdout[stayed], 1.0, propensity[stayed]), _LEAST_PROPENSITY, 1.0)
         self.model.learn(rows, churned, importance)
+        customers = [example.customer_id for example in examples if example.contacts == 0]
+        self._design_effect.add(customers, served, churned)
         safe = np.clip(served, 1e-6, 1.0 - 1e-6)
         losses = -np.log(np.where(churned, safe, 1.0 - safe))
         self.drift.update(rows[:, self._watched].astype(np.float64), losses)

@@ -1,0 +1,252 @@
+import json
+import sys
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stream_app.cli.main import main
+from stream_app.core.effects import TrainingExample
+from stream_app.core.events import OrderEvent, OrderItem
+from stream_app.core.records import Position, Record
+from stream_app.core.times import DAY_MS, from_ms, iso
+from stream_app.core.topics import Topic
+from stream_app.engine.policy import EnginePolicy
+from stream_app.evaluation.baselines import BASELINES
+from stream_app.evaluation.page import report_page
+from stream_app.evaluation.reporting import evaluate_pass, scores_in_test
+from stream_app.evaluation.running import PassResult, run_pass
+from stream_app.learning.learner import Learner
+from stream_app.learning.snapshot import ModelSnapshot
+from stream_app.sentiment.protocol import NeutralSentiment
+
+HORIZON_DAYS = 20
+POLICY = EnginePolicy(horizon_days=HORIZON_DAYS)
+START_MS = 19_000 * DAY_MS
+
+
+def _orders(customers: int = 60, days: int = 200) -> list[tuple[int, str, float]]:
+    """Return (time, customer, amount) of a shop where some leave: by event time."""
+    random = np.random.default_rng(11)
+    orders: list[tuple[int, str, float]] = []
+    for number in range(customers):
+        at, gap = float(random.uniform(0, 60)), float(random.uniform(3, 40))
+        while at < days and random.random() > 0.08:
+            orders.append((START_MS + int(at * DAY_MS), f"c{number}", round(float(random.uniform(5, 90)), 2)))
+            at += float(random.exponential(gap))
+    return sorted(orders)
+
+
+def _records() -> list[Record]:
+    records = []
+    for offset, (at_ms, customer_id, amount) in enumerate(_orders()):
+        event = OrderEvent(
+            customer_id=customer_id,
+            timestamp=from_ms(at_ms),
+            event_id=f"e{offset}",
+            order_id=f"o{offset}",
+            amount=amount,
+            items=(OrderItem(product_id="p", quantity=1, unit_price=amount),),
+        )
+        records.append(Record(Position(Topic.ORDERS, 0, offset), customer_id, at_ms, event))
+    return records
+
+
+class RememberingLearner(Learner):
+    """A learner that keeps what it was given and what it published."""
+
+    def __init__(self) -> None:
+        super().__init__(HORIZON_DAYS)
+        self.given: list[TrainingExample] = []
+        self.trained_through: dict[str, int] = {"prior": 0}
+
+    def learn(self, examples: Sequence[TrainingExample]) -> int:
+        self.given += examples
+        return super().learn(examples)
+
+    def snapshot(self) -> ModelSnapshot:
+        snapshot = super().snapshot()
+        self.trained_through[snapshot.version] = snapshot.trained_through_ms
+        return snapshot
+
+
+@cache
+def _pass() -> tuple[PassResult, RememberingLearner]:
+    learner = RememberingLearner()
+    return run_pass(_records(), learner, POLICY, NeutralSentiment()), learner
+
+
+def test_no_score_knows_of_a_label_that_was_not_due() -> None:
+    _, learner = _pass()
+
+    assert len(learner.given) > 300
+    assert len({example.model_version for example in learner.given}) > 50
+    for example in learner.given:
+        assert learner.trained_through[example.model_version] <= example.at_ms
+
+
+def test_labels_are_those_of_the_history() -> None:
+    _, learner = _pass()
+    times: dict[str, list[int]] = {}
+    for at_ms, customer_id, _ in _orders():
+        times.setdefault(customer_id, []).append(at_ms)
+
+    for example in learner.given:
+        ends_ms = example.at_ms + HORIZON_DAYS * DAY_MS
+        came = any(example.at_ms < at_ms <= ends_ms for at_ms in times[example.customer_id])
+        assert example.churned == (not came)
+        assert example.due_ms == ends_ms
+
+
+def test_calendar_observations_fall_on_common_dates() -> None:
+    result, _ = _pass()
+    moments = np.unique(result.observed.at_ms[result.observed.kind == 1])
+
+    assert len(moments) > 5
+    assert set(np.diff(moments).tolist()) == {14 * DAY_MS}
+
+
+def test_a_second_pass_gives_the_same_scores() -> None:
+    result, _ = _pass()
+
+    again = run_pass(_records(), Learner(HORIZON_DAYS), POLICY, NeutralSentiment())
+
+    assert again.observed.probability.tobytes() == result.observed.probability.tobytes()
+
+
+@pytest.mark.parametrize("observations", ["calendar", "event"])
+def test_figures_are_of_the_last_part_of_the_span(observations: str) -> None:
+    result, _ = _pass()
+
+    figures = evaluate_pass(
+        result, observations, (0.35, 0.6, 0.8), baselines=("recency", "rfm", "bgnbd"),
+        compared=scores_in_test(result, observations),
+    )  # fmt: skip
+
+    expected = result.observed.chosen(
+        (result.observed.at_ms >= result.first_ms + 0.6 * (result.last_ms - result.first_ms))
+        & (result.observed.kind == (observations == "calendar"))
+    )
+    assert figures["test"]["n"] == len(expected)
+    assert figures["test"]["churn_rate"] == pytest.approx(expected.churned.mean())
+    assert figures["compared"]["auc_gain"] == 0.0
+    assert set(figures["baselines"]) == {"recency", "rfm", "bgnbd"}
+    assert sum(group["n"] for name, group in figures["groups"].items() if "order" in name) == len(expected)
+    if observations == "event":
+        assert figures["baselines"]["recency"]["auc"] == pytest.approx(0.5)
+
+
+def test_boosting_is_fitted_on_matured_rows_only() -> None:
+    pytest.importorskip("lightgbm", reason="the boosting baseline needs the bench extra")
+    result, _ = _pass()
+    calendar = result.observed.chosen(result.observed.kind == 1)
+    start_ms = int(np.median(calendar.at_ms))
+
+    scores = BASELINES["lightgbm_refit30"](calendar, start_ms)
+    calendar.churned[calendar.due_ms > calendar.at_ms.max()] ^= True
+    same = BASELINES["lightgbm_refit30"](calendar, start_ms)
+    calendar.churned[calendar.due_ms > calendar.at_ms.max()] ^= True
+
+    assert len(scores) == (calendar.at_ms >= start_ms).sum()
+    assert np.array_equal(scores, same)
+
+
+def _write(path: Path) -> Path:
+    lines = [
+        {
+            "event_id": f"e{number}", "order_id": f"o{number}", "customer_id": customer_id, "timestamp": iso(at_ms),
+            "amount": amount, "items": [{"product_id": "p", "quantity": 1, "unit_price": amount}],
+        }
+        for number, (at_ms, customer_id, amount) in enumerate(_orders())
+    ]  # fmt: skip
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"no": "order"}\n', encoding="utf-8")
+    return path
+
+
+def _run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as exit_:
+        main(["evaluate", *arguments])
+    return int(exit_.value.code or 0)
+
+
+def test_the_command_prints_one_json_object_and_writes_a_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "report.html"
+
+    code = _run(
+        str(_write(tmp_path / "orders.jsonl")), "--horizon-days", str(HORIZON_DAYS), "--json", "--html", str(page),
+        "--model", "kalman", "--model", "adagrad",
+    )  # fmt: skip
+
+    summary = json.loads(capsys.readouterr().out)
+    assert code == 0
+    assert summary["events"] == len(_orders())
+    assert sum(summary["rejected"].values()) == 1
+    assert [result["model"] for result in summary["results"]] == ["kalman", "adagrad"]
+    assert 0.5 < summary["results"][0]["test"]["auc"] <= 1.0
+    assert "http" not in page.read_text(encoding="utf-8")
+    assert "<svg" in page.read_text(encoding="utf-8")
+
+
+def test_the_command_prints_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run(str(_write(tmp_path / "orders.jsonl")), "--observations", "event", "--horizon-days", "20") == 0
+
+    printed = capsys.readouterr().out
+    assert "kalman" in printed
+    assert "first 60 days" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("--observations", "weekly"), 2, "calendar or event"),
+        (("--model", "oracle"), 2, "kalman"),
+        (("--topic", "reviews"), 1, "must hold orders"),
+        (("--topic", "clickstream"), 1, "no events"),
+    ],
+)
+def test_wrong_use_is_told_in_a_line(
+    arguments: tuple[str, ...], code: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run(str(_write(tmp_path / "orders.jsonl")), *arguments) == code
+    assert said in capsys.readouterr().err
+
+
+def test_without_lightgbm_the_remedy_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+
+    assert _run(str(_write(tmp_path / "orders.jsonl")), "--baselines", "--horizon-days", "20") == 3
+    assert "stream-app[bench]" in capsys.readouterr().err
+
+
+def test_the_page_shows_what_the_summary_says() -> None:
+    result, _ = _pass()
+    figures = evaluate_pass(result, "calendar", (0.35, 0.6, 0.8))
+    summary = {
+        "files": ["<orders>"], "events": result.events, "customers": result.customers,
+        "observations": len(result.observed), "results": [figures],
+    }  # fmt: skip
+
+    page = report_page(summary)
+
+    assert "&lt;orders&gt;" in page
+    assert f"{figures['test']['auc']:.4f}" in page
+
+
+@pytest.mark.data
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_online_retail_is_predicted_as_well_as_measured(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = str(data_dir / "online_retail" / "orders.jsonl.gz")
+
+    assert _run(files, "--horizon-days", "30", "--json") == 0
+
+    [result] = json.loads(capsys.readouterr().out)["results"]
+    assert result["test"]["auc"] >= 0.7335 - 0.003  # LightGBM refitted every 30 days, facts of 2026
+    assert result["test"]["ece"] <= 0.03
+    assert result["first_60_days"]["auc"] >= 0.65
