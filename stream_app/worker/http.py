@@ -5,6 +5,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import aiohttp
 from aiohttp import web
@@ -13,21 +14,31 @@ from stream_app import __version__
 from stream_app.adapters.metrics import CONTENT_TYPE, Metrics
 from stream_app.settings import Settings
 from stream_app.worker.http_api import CustomerApi, is_loopback
-from stream_app.worker.http_ports import Probed, WorkerViews
-from stream_app.worker.http_progress import ProgressWatch
+from stream_app.worker.http_ports import Probed, Readiness, WorkerViews
+from stream_app.worker.http_progress import UNREADY_PATIENCE, ProgressWatch
+from stream_app.worker.http_serving import HttpConfigurationError, Listener, ListenerThread
 
-SAMPLE_SECONDS = 2.0
+__all__ = ["HttpConfigurationError", "HttpServices"]
+
+SAMPLE_SECONDS = 1.0
 """How often lag and progress are looked at; both are O(owned partitions)."""
 
 logger = logging.getLogger(__name__)
 
 
-class HttpConfigurationError(ValueError):
-    """The servers may not or cannot start as configured; the message names the setting and the remedy."""
+class Seen(NamedTuple):
+    """The last sample: never changed, so that the thread of the probes may read it."""
+
+    readiness: Readiness
+    problem: str
+    at_seconds: float
 
 
 class HttpServices:
     """Both servers and the sampling of lag and progress.
+
+    Probes are served by a thread of their own, from the last sample: a worker that computes a long batch is alive. If
+    the main loop takes no sample for ten times `stall_seconds`, it hangs, and `/healthz` says so.
 
     Start it before recovery, so that probes can tell what is going on. `/metrics`, `/healthz` and `/readyz` hold no
     personal data; `/v1` does, so that it refuses to listen beyond loopback without a token.
@@ -61,7 +72,7 @@ class HttpServices:
         self._now_seconds = now_seconds
         self._watch = ProgressWatch(settings.stall_seconds)
         self._shown: set[tuple[str, int]] = set()
-        self._problem = ""
+        self._seen = Seen(Readiness(ready=False, reason="starting"), "", monotonic_seconds())
         self._stack = contextlib.AsyncExitStack()
         self.metrics_url = ""
         self.api_url = ""
@@ -85,13 +96,15 @@ class HttpServices:
                 "set STREAM_APP_API_TOKEN, or leave the host at 127.0.0.1"
             )
         try:
-            self.metrics_url = await self._serve(
-                self._probes(), settings.metrics_host, settings.metrics_port, "METRICS"
-            )
+            self.sample()
+            listener = Listener(self._probes(), settings.metrics_host, settings.metrics_port, "METRICS")
+            self.metrics_url = (await self._stack.enter_async_context(ListenerThread(listener))).url
             if self._views is not None:
                 session = await self._stack.enter_async_context(aiohttp.ClientSession())
                 api = CustomerApi(self._views, token, self._metrics, session)
-                self.api_url = await self._serve(api.application(), settings.api_host, settings.api_port, "API")
+                open_api = Listener(api.application(), settings.api_host, settings.api_port, "API")
+                self.api_url = await open_api.start()
+                self._stack.push_async_callback(open_api.stop)
         except BaseException:
             await self._stack.aclose()
             raise
@@ -107,7 +120,8 @@ class HttpServices:
         """Look at lag and progress once; return what is wrong, an empty string if nothing is."""
         readiness = self._process.readiness()
         progress = self._process.progress()
-        self._problem = self._watch.sample(readiness, progress, self._monotonic_seconds())
+        now_seconds = self._monotonic_seconds()
+        self._seen = Seen(readiness, self._watch.sample(readiness, progress, now_seconds), now_seconds)
         self._metrics.gauge("ready", float(readiness.ready))
         for (topic, partition), one in progress.items():
             self._metrics.gauge("lag_records", one.lag_records, topic=topic, partition=str(partition))
@@ -119,13 +133,14 @@ class HttpServices:
                 self._metrics.gauge("customers", count, tier=tier)
         last_progress = self._now_seconds() - self._watch.standstill_seconds
         self._metrics.gauge("last_progress_timestamp_seconds", last_progress)
-        return self._problem
+        return self._seen.problem
 
     async def _sample_for_ever(self) -> None:
         while True:
-            problem = self._problem
-            if self.sample() and self._problem != problem:
-                logger.error("no progress: %s", self._problem)
+            before = self._seen.problem
+            problem = self.sample()
+            if problem and problem != before:
+                logger.error("no progress: %s", problem)
             await asyncio.sleep(SAMPLE_SECONDS)
 
     def _probes(self) -> web.Application:
@@ -139,28 +154,16 @@ class HttpServices:
         return web.Response(body=self._metrics.page(), headers={"Content-Type": CONTENT_TYPE})
 
     async def _show_health(self, _: web.Request) -> web.Response:
-        problem = self.sample()
+        seen = self._seen
+        silent_seconds = self._monotonic_seconds() - seen.at_seconds
+        problem = seen.problem
+        if silent_seconds > UNREADY_PATIENCE * self._settings.stall_seconds:
+            problem = f"the event loop has been busy for {silent_seconds:.0f} s"
         return web.Response(text=problem or "ok", status=503 if problem else 200)
 
     async def _show_readiness(self, _: web.Request) -> web.Response:
-        ready, reason = self._process.readiness()
+        ready, reason = self._seen.readiness
         return web.Response(text="ok" if ready else reason or "not ready", status=200 if ready else 503)
-
-    async def _serve(self, app: web.Application, host: str, port: int, setting: str) -> str:
-        # No access log: its lines would hold customer ids.
-        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2.0)
-        await runner.setup()
-        self._stack.push_async_callback(runner.cleanup)
-        site = web.TCPSite(runner, host, port)
-        try:
-            await site.start()
-        except OSError as error:
-            raise HttpConfigurationError(
-                f"cannot listen on {host}:{port} ({error.strerror}): set STREAM_APP_{setting}_HOST and "
-                f"STREAM_APP_{setting}_PORT to a free address; port 0 takes any"
-            ) from error
-        bound_host, bound_port = runner.addresses[0][:2]
-        return f"http://{f'[{bound_host}]' if ':' in bound_host else bound_host}:{bound_port}"
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -1,5 +1,7 @@
 import asyncio
 import json
+import threading
+import urllib.request
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -219,6 +221,7 @@ async def test_probes_and_metrics_follow_the_process() -> None:
         assert await get(services.metrics_url + "/healthz") == (200, "ok")
         assert await get(services.metrics_url + "/readyz") == (200, "ok")
         worker.now_ready = Readiness(ready=False, reason="rebalancing")
+        services.sample()
         assert await get(services.metrics_url + "/readyz") == (503, "rebalancing")
         page = (await get(services.metrics_url + "/metrics"))[1]
         assert 'stream_app_lag_records{partition="0",topic="orders"} 7.0' in page
@@ -310,3 +313,34 @@ def test_a_host_that_means_all_addresses_is_advertised_by_name() -> None:
     assert advertised_url(settings(api_host="127.0.0.1").model_copy(update={"api_port": 1})) == "http://127.0.0.1:1"
     assert "0.0.0.0" not in advertised_url(settings(api_host="0.0.0.0"))
     assert advertised_url(settings(api_advertised_url="https://w-0.shop:6066")) == "https://w-0.shop:6066"
+
+
+async def test_probes_answer_while_the_loop_computes() -> None:
+    worker = ShownWorker()
+    async with served(worker, Metrics("worker")) as services:
+        answered: list[int] = []
+
+        def ask() -> None:
+            with urllib.request.urlopen(services.metrics_url + "/healthz", timeout=5) as answer:
+                answered.append(answer.status)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        asking.join(10)  # the loop does nothing else until the answer is there
+
+    assert answered == [200]
+
+
+async def test_a_loop_that_hangs_is_not_alive() -> None:
+    now = [0.0]
+    worker = ShownWorker()
+    services = HttpServices(settings(), worker, Metrics(), worker, monotonic_seconds=lambda: now[0])
+    await services.start()
+    try:
+        await asyncio.sleep(0)  # lets the sampler take its first sample; the next is a second away
+        now[0] = 10 * 60 + 1
+        status, text = await get(services.metrics_url + "/healthz")
+    finally:
+        await services.stop()
+
+    assert (status, text) == (503, "the event loop has been busy for 601 s")
