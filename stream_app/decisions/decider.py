@@ -104,17 +104,17 @@ class CatalogueDecider:
         """Decide at one point; reservations are written to `ledger` and `memory` in place."""
         if point.tier < 0:
             return Quiet("no_tier")
-        signals = signals_of(point, self.catalogue.guardrails)
-        candidates = self._eligible(point, signals)
-        if not candidates:
-            return Quiet("no_eligible_action")
         now_ms = point.now_ms
-        _forget(ledger, now_ms - self._memory_ms)
-        worth_telling = point.tier >= MEDIUM or not URGENT.isdisjoint(signals)
         in_epoch = ledger.epoch >= 0 and now_ms < ledger.drawn_at_ms + EPOCH_MS
         if in_epoch and not ledger.drawn_open:
             # The choice of this epoch was told when it was drawn.
             return Quiet("epoch")
+        signals = signals_of(point, self.catalogue.guardrails)
+        candidates = self._eligible(point, signals)
+        if not candidates:
+            return Quiet("no_eligible_action")
+        _forget(ledger, now_ms - self._memory_ms)
+        worth_telling = point.tier >= MEDIUM or not URGENT.isdisjoint(signals)
         if in_epoch:
             candidates = [action for action in candidates if action.name == ledger.drawn]
             if not candidates:
