@@ -55,7 +55,11 @@ class Feeder:
             max_batch_size=_BATCH_BYTES,
             **client_arguments(self._settings),
         )
-        await self._producer.start()
+        try:
+            await self._producer.start()
+        except BaseException:
+            await self._producer.stop()
+            raise
         return self
 
     async def __aexit__(

@@ -134,7 +134,11 @@ class LiveShop:
             auto_offset_reset="latest",
             **client_arguments(self._settings),
         )
-        await consumer.start()
+        try:
+            await consumer.start()
+        except BaseException:
+            await consumer.stop()
+            raise
         listening = self._listening_task = asyncio.create_task(self._listen(consumer))
         try:
             yield
