@@ -36,6 +36,7 @@ COMMANDS: dict[str, Entry] = {
     "schemas": Entry("schemas", "app", "Export the contracts, or check them."),
     "model": Entry("model", "app", "List, show, pin and roll back model snapshots."),
     "policy": Entry("policy", "app", "Check, compare, judge and learn policies; measure their lift."),
+    "subscribe": Entry("subscribe", "command", "Take interventions off their topic and deliver each once."),
     "approvals": Entry("approvals", "app", "List, approve or reject decisions that wait for a person."),
     "bench": Entry("bench", "app", "Measure speed and latency, beside other stream libraries."),
     "settings": Entry("settings", "command", "Show every setting, its value and where it comes from."),
