@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError as UnparsableError
 
 from stream_app.core.currencies import CurrencyCode
 from stream_app.core.topics import Topic
@@ -120,7 +121,7 @@ class Settings(BaseSettings):
         default=180, description="Looks end so long after the last order."
     )
     default_currency: CurrencyCode = Field(default="EUR", description="Currency of orders that name none.")
-    exchange_rates: dict[CurrencyCode, float] = Field(
+    exchange_rates: dict[CurrencyCode, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
         default={}, description='Value of one unit of a foreign currency in the default one, e.g. {"USD": 0.92}.'
     )
     look_days: Annotated[int, Field(ge=1, le=90)] = Field(
@@ -262,6 +263,15 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as failure:
         raise SettingsError(describe_settings_failure(failure)) from failure
+    except UnparsableError as failure:
+        raise SettingsError(describe_unparsable(failure)) from failure
+
+
+def describe_unparsable(failure: UnparsableError) -> str:
+    """Return one line for a structured setting whose text is no JSON."""
+    named = re.search(r'field "(\w+)"', str(failure))
+    variable = ENV_PREFIX + named[1].upper() if named else "a setting"
+    return f"{variable}: write it as JSON, as its description in `stream-app settings` shows"
 
 
 def describe_settings_failure(failure: ValidationError) -> str:

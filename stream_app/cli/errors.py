@@ -3,8 +3,9 @@
 from enum import IntEnum
 
 from pydantic import ValidationError
+from pydantic_settings.exceptions import SettingsError as UnparsableError
 
-from stream_app.settings import Settings, SettingsError, describe_settings_failure
+from stream_app.settings import Settings, SettingsError, describe_settings_failure, describe_unparsable
 
 
 class ExitCode(IntEnum):
@@ -64,6 +65,8 @@ def explain(error: BaseException) -> tuple[str, ExitCode]:
         return str(error), error.code
     if isinstance(error, SettingsError):
         return str(error), ExitCode.USAGE
+    if isinstance(error, UnparsableError):
+        return describe_unparsable(error), ExitCode.USAGE
     if isinstance(error, ValidationError) and error.title == Settings.__name__:
         return describe_settings_failure(error), ExitCode.USAGE
     if isinstance(error, KeyboardInterrupt):

@@ -102,12 +102,17 @@ def _json_kind(value: object) -> str:
     return "an object" if isinstance(value, dict) else "an array"
 
 
+def _as_json(value: object) -> str:
+    words = {None: "null", True: "true", False: "false"}
+    return words[value] if value is None or isinstance(value, bool) else str(value)
+
+
 def _excerpt(field: str, value: object) -> str:
     """Return the bad value, short and quoted, or "" where it could be personal."""
     if field.rsplit(".", 1)[-1] not in _EXCERPT_FIELDS or isinstance(value, dict | list | tuple):
         return ""
-    text = str(value)
-    return f" {text[:_EXCERPT_LENGTH] + ('…' if len(text) > _EXCERPT_LENGTH else '')!r}"
+    text = repr(value) if isinstance(value, str) else _as_json(value)
+    return f" {text}" if len(text) <= _EXCERPT_LENGTH else f" {text[:_EXCERPT_LENGTH]}…"
 
 
 def _bound(kind: str, context: Mapping[str, Any]) -> str:

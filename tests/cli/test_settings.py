@@ -78,6 +78,8 @@ def test_a_misspelt_variable_is_pointed_out(
         ({"TLS_CERT_FILE": "cert.pem"}, ["STREAM_APP_TLS_KEY_FILE"]),
         ({"OBSERVATION_DAYS": "10"}, ["STREAM_APP_LOOK_DAYS"]),
         ({"PARTITIONS": "0", "CLOCK": "sundial"}, ["STREAM_APP_PARTITIONS", "STREAM_APP_CLOCK"]),
+        ({"EXCHANGE_RATES": "USD=0.9"}, ["STREAM_APP_EXCHANGE_RATES", "JSON"]),
+        ({"EXCHANGE_RATES": '{"USD": 0}'}, ["STREAM_APP_EXCHANGE_RATES"]),
         ({"DEFAULT_CURRENCY": "EURO"}, ["STREAM_APP_DEFAULT_CURRENCY"]),
     ],
 )
