@@ -75,9 +75,10 @@ class Encoder:
                 about = ""
             found.append(
                 f'{{"customer_id":"{name}","timestamp":"{prefix}{seconds[second]}{millis[milli]}","event_id":"{visit}-{position}'
-                f'{types[kind]}","session_id":"{visit}"{about}{channels[channel]}'.encode()
+                f'{types[kind]}","session_id":"{visit}"{about}{channels[channel]}'
             )
-        return found
+        # Encoding all at once is several times as fast as line by line; no value holds a line break.
+        return "\n".join(found).encode().split(b"\n") if found else []
 
     def orders(self, people: People, baskets: Baskets, at_ms: Indexes, day: int) -> list[bytes]:
         """Return one JSON object per order; `at_ms` counts from midnight."""

@@ -64,7 +64,12 @@ PRESETS: dict[str, Preset] = {
         quantity_sigma=1.2,
     ),
 }
-"""`shop` is a busy consumer shop of our own; the others were fitted to their namesakes (see `realism`)."""
+"""`shop` is a busy consumer shop of our own; the others were fitted to their namesakes.
+
+Largest difference of the distribution functions, simulated against real (`realism`, seed 1): days between orders 0.02
+(CDNOW) and 0.03 (Online Retail), orders per customer 0.02 and 0.02, value of an order 0.12 (CDNOW's prices cluster) and
+0.10; visits of `shop` against one morning of REES46: clicks 0.15, length 0.06, time between clicks 0.05.
+"""
 
 
 def preset_of(name: str) -> Preset:
