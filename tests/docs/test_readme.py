@@ -201,4 +201,4 @@ def test_every_link_leads_somewhere() -> None:
 
 
 def test_the_subscriber_is_short() -> None:
-    assert len(blocks("python")[0].splitlines()) <= 16
+    assert len(blocks("python")[0].splitlines()) <= 15
