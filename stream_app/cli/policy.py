@@ -1,4 +1,4 @@
-"""`stream-app policy`: check an action catalogue, compare two, judge and learn policies, measure lift."""
+"""`stream-app policy`: check an action catalogue, compare two, judge and learn policies, measure lift and fairness."""
 
 import gc
 import gzip
@@ -17,16 +17,17 @@ from stream_app.adapters.assembly import engine_of
 from stream_app.adapters.event_files import merge_by_event_time
 from stream_app.cli.errors import CommandError, ExitCode
 from stream_app.cli.files import open_files, progress_over
-from stream_app.core.effects import Output
+from stream_app.core.effects import Output, TrainingExample
 from stream_app.core.outputs import TIERS, DecisionOutcome, Intervention, SuppressedIntervention
 from stream_app.core.topics import Topic
 from stream_app.decisions.bandit import PolicyLearner
 from stream_app.decisions.catalogue import Catalogue, CatalogueError, load_catalogue, load_shipped_catalogue
 from stream_app.decisions.difference import DecisionLog, PolicyDifference, difference
+from stream_app.decisions.fairness import FairnessBook
 from stream_app.decisions.lift import LiftBook, LiftReport, SliceLift
 from stream_app.decisions.offpolicy import Estimate, UnsupportedPolicyError, evaluate
 from stream_app.decisions.policy import PolicyError, PolicySnapshot, choose_by, load_policy, prior_snapshot
-from stream_app.engine.replay import Replay, SourceRecord
+from stream_app.engine.replay import OutputSink, Replay, SourceRecord
 from stream_app.settings import Settings, load_settings
 
 app = typer.Typer(no_args_is_help=True, help="Check, compare, judge and learn policies; measure their lift.")
@@ -161,6 +162,44 @@ def lift(log: OutcomesFile, as_json: AsJson = False) -> None:
         )
 
 
+@app.command()
+def fairness(
+    files: Annotated[list[Path], typer.Argument(help="Event files with profiles, as for `replay`.")],
+    attribute: Annotated[str, typer.Option(help="Declared attribute of profiles (attributes.NAME).")],
+    as_json: AsJson = False,
+) -> None:
+    """Replay events and compare how groups of customers are treated; exits 1 where a bound is passed beyond chance."""
+    settings = load_settings().model_copy(update={"clock": "event"})
+    book = FairnessBook(attribute)
+
+    def sink(output: Output) -> None:
+        if isinstance(output.body, Intervention):
+            book.add_intervention(output.body.customer_id, output.body.cost)
+        elif isinstance(output.body, TrainingExample):
+            book.add_label(output.body.customer_id, output.body.probability, output.body.churned)
+
+    declared = 0
+    for customer_id, state in _replayed(settings, files, sink).store.items():
+        group = dict(state.profile.attributes).get(attribute, "") if state.profile is not None else ""
+        declared += bool(group)
+        book.add_customer(customer_id, group)
+    if not declared:
+        raise CommandError(f"no profile declares the attribute {attribute!r}", ExitCode.USAGE)
+    report = book.report()
+    if as_json:
+        print(json.dumps(msgspec.to_builtins(report), indent=2))
+    else:
+        table = Table(attribute, "customers", "contacted", "mean offer", "labelled", "score less label", box=None)
+        for each in report.groups:
+            offer = "" if each.offer_value is None else f"{each.offer_value:.2f}"
+            bias = "" if each.score_bias is None else f"{each.score_bias:+.3f}"
+            row = (each.group, f"{each.customers:,}", f"{each.contacted_share:.1%}", offer, f"{each.labelled:,}")
+            table.add_row(*row, bias)
+        _console().print(table)
+    if report.findings:
+        raise CommandError("\n".join(report.findings))
+
+
 def _console() -> Console:
     """Return a console that does not squeeze tables where the output is no terminal."""
     console = Console()
@@ -197,6 +236,11 @@ def _decisions(settings: Settings, files: list[Path]) -> DecisionLog:
         if isinstance(output.body, Intervention | SuppressedIntervention):
             log.add(output.body)
 
+    _replayed(settings, files, sink)
+    return log
+
+
+def _replayed(settings: Settings, files: list[Path], sink: OutputSink) -> Replay:
     opened = open_files(files, None, None)
     gc.disable()  # millions of long-lived objects without cycles
     try:
@@ -206,7 +250,7 @@ def _decisions(settings: Settings, files: list[Path]) -> DecisionLog:
             replay.run((SourceRecord(e.topic, e.customer_id.encode("utf-8") or None, e.value) for e in events), show)
     finally:
         gc.enable()
-    return log
+    return replay
 
 
 def _outcomes(log: Path) -> Iterator[DecisionOutcome]:

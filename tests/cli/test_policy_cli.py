@@ -88,6 +88,30 @@ def test_one_changed_threshold_gives_a_readable_difference(
     assert "ordered within the last 600 hours" in text
 
 
+def test_groups_are_compared_by_a_declared_attribute(
+    orders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    customers = tmp_path / "customers.jsonl"
+    with customers.open("w") as file:
+        for customer in range(150):
+            consent = {"marketing": True, "email": customer % 2 == 0, "push": False, "sms": False, "onsite": False}
+            profile = {
+                "customer_id": f"c{customer}",
+                "timestamp": (START - timedelta(days=1)).isoformat(),
+                "consent": consent,
+                "attributes": {"cohort": "even" if customer % 2 == 0 else "odd"},
+            }
+            file.write(json.dumps(profile) + "\n")
+    assert run("policy", "fairness", customers, orders, "--attribute", "cohort", "--json") == 1
+    printed = capsys.readouterr()
+    report = json.loads(printed.out)
+    contacted = {group["group"]: group["contacted_share"] for group in report["groups"]}
+    assert contacted["odd"] == 0 < contacted["even"]
+    assert "odd is contacted less" in printed.err
+    assert run("policy", "fairness", customers, orders, "--attribute", "shoe") == 2
+    assert "no profile declares the attribute 'shoe'" in capsys.readouterr().err
+
+
 def test_a_wrong_catalogue_is_told_with_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("policy", "check") == 0
     assert "13 actions" in capsys.readouterr().out
