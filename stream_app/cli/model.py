@@ -17,7 +17,7 @@ from stream_app.cli.errors import CommandError, ExitCode
 from stream_app.core.topics import Topic
 from stream_app.learning.snapshot import ModelSnapshot
 from stream_app.settings import Settings, load_settings
-from stream_app.worker.snapshots import read_registry
+from stream_app.worker.snapshots import READING, read_registry
 from stream_app.worker.trainer_publish import ModelPublisher
 
 app = typer.Typer(no_args_is_help=True, help="List, show, pin and roll back model snapshots.")
@@ -143,9 +143,7 @@ def _registry(settings: Settings) -> ModelRegistry:
         consumer = AIOKafkaConsumer(
             settings.topic(Topic.SNAPSHOTS),
             **client_arguments(settings),
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
+            **READING,
         )
         try:
             await read_registry(consumer, registry, patience_seconds=15)

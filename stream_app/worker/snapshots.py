@@ -5,7 +5,7 @@ import contextlib
 import logging
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Any, Final, Self
 
 from aiokafka import AIOKafkaConsumer
 
@@ -19,6 +19,8 @@ from stream_app.learning.snapshot import ModelSnapshot
 from stream_app.settings import Settings
 
 POLL_MS = 1_000
+READING: Final[dict[str, Any]] = {"group_id": None, "enable_auto_commit": False, "auto_offset_reset": "earliest"}
+"""How the topic is read: by everyone for themselves, from the beginning."""
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +58,7 @@ class SnapshotFollower:
         self._key = settings.model_key.get_secret_value().encode()
         self._consumer: AIOKafkaConsumer | None = None
         self._served = ""
+        self._digest = ""
         self._refused: tuple[str, int] | None = None
 
     @property
@@ -77,9 +80,7 @@ class SnapshotFollower:
         consumer = AIOKafkaConsumer(
             topic,
             **client_arguments(self._settings),
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
+            **READING,
             client_id=f"{self._settings.app_id}-snapshots",
         )
         self._consumer = consumer
@@ -120,7 +121,7 @@ class SnapshotFollower:
     def _choose(self) -> bool:
         """Put the chosen version into force; return whether a model was ever handed over."""
         choice = self._registry.choice(self._settings.horizon_days, self._settings.pinned_model)
-        if not choice.version or choice.version == self._served:
+        if not choice.version or (choice.version, self._digest_of(choice.version)) == (self._served, self._digest):
             return bool(self._served)
         if choice.version == PRIOR:
             self._hand_over(PriorScorer(self._settings.horizon_days), None, choice)
@@ -150,12 +151,16 @@ class SnapshotFollower:
     def _hand_over(self, scorer: Scorer, snapshot: ModelSnapshot | None, choice: Choice) -> None:
         if self._served:
             self._forget_version(self._served)
-        self._served = scorer.version
+        self._served, self._digest = scorer.version, self._digest_of(scorer.version)
         self._refused = None
         self._on_scorer(scorer)
         stored = self._registry.snapshots.get(scorer.version)
         self._show(scorer, snapshot, stored.stored_at_ms if stored else 0)
         logger.info("model %s in force", scorer.version, extra=fields(chosen_by=choice.by))
+
+    def _digest_of(self, version: str) -> str:
+        stored = self._registry.snapshots.get(version)
+        return stored.digest if stored is not None else ""
 
     def _forget_version(self, version: str) -> None:
         self._metrics.forget("model_info", version=version, horizon_days=str(self._settings.horizon_days))
@@ -190,6 +195,11 @@ async def read_registry(consumer: AIOKafkaConsumer, registry: ModelRegistry, pat
         raise RuntimeError(
             f"topic {names} did not show up in {patience_seconds:.0f} s: run 'stream-app topics check'"
         ) from None
+    await read_started(consumer, registry)
+
+
+async def read_started(consumer: AIOKafkaConsumer, registry: ModelRegistry) -> None:
+    """Read the topic to its present end, with a consumer that was started."""
     for partition, end in (await consumer.end_offsets(consumer.assignment())).items():
         while await consumer.position(partition) < end:
             await _read_some(consumer, registry)

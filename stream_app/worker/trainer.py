@@ -93,8 +93,8 @@ def create_trainer_app(settings: Settings, service: TrainerService) -> faust.App
 
     async def on_assigned(_app: Any, assigned: Any, **_: Any) -> None:
         mine = {partition.topic for partition in assigned} & set(topics)
-        ready = bool(mine)
-        service.readiness_now = Readiness(ready, "" if ready else "standing by: another trainer has the topics")
+        # Standing by is what a second trainer is there for: it is ready to take over.
+        service.readiness_now = Readiness(ready=True, reason="" if mine else "standing by: another trainer learns")
 
     async def housekeep() -> None:
         while not app.should_stop:

@@ -25,6 +25,8 @@ class LogRange(NamedTuple):
 
     start: int
     end: int
+    reached: int = 0
+    """How far the group had come: a trainer behind that learns again what the served model knows."""
 
 
 async def align_group(
@@ -61,10 +63,12 @@ async def align_group(
         starts = await consumer.beginning_offsets(partitions)
         ends = await consumer.end_offsets(partitions)
         back: dict[TopicPartition, int] = {}
+        reached: dict[TopicPartition, int] = {}
         for one in partitions:
             position = position_of(one.topic, one.partition)
             _check(one, position, starts[one], ends[one])
             committed = await consumer.committed(one)
+            reached[one] = committed or 0
             if committed is not None and committed > position:
                 logger.warning(
                     "%s/%d: the group is at offset %d, the checkpoint at %d%s: reading again from there",
@@ -76,7 +80,7 @@ async def align_group(
             await _commit(consumer, back, settings.session_timeout_seconds)
     finally:
         await consumer.stop()
-    return {(one.topic, one.partition): LogRange(starts[one], ends[one]) for one in partitions}
+    return {(one.topic, one.partition): LogRange(starts[one], ends[one], reached[one]) for one in partitions}
 
 
 def _check(one: TopicPartition, position: int, start: int, end: int) -> None:

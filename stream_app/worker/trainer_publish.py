@@ -1,17 +1,25 @@
 """Sends model snapshots: the snapshot first, the pointer to it last, each awaited."""
 
-from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from stream_app.adapters.clients import client_arguments
-from stream_app.adapters.model_registry import ModelRecord, pointer_record, snapshot_record, tombstone
+from stream_app.adapters.model_registry import (
+    ModelRecord,
+    ModelRefusedError,
+    ModelRegistry,
+    pointer_record,
+    snapshot_record,
+    tombstone,
+)
 from stream_app.core.topics import Topic
 from stream_app.learning.snapshot import ModelSnapshot
 from stream_app.settings import Settings
+from stream_app.worker.snapshots import READING, read_started
 
+KEPT_SNAPSHOTS = 20
 MAX_SNAPSHOT_BYTES = 1_000_000
 """Kafka's own default for the largest record of a topic, less its frame."""
 
@@ -23,17 +31,22 @@ class ModelPublisher:
     ----------
     settings
         Brokers, topic name and HMAC key.
+    kept
+        Versions that stay on the topic, to pin or roll back to; a pinned one stays besides.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, kept: int = KEPT_SNAPSHOTS) -> None:
+        self._kept = kept
         self._topic = settings.topic(Topic.SNAPSHOTS)
         self._key = settings.model_key.get_secret_value().encode()
         self._arguments = client_arguments(settings)
         self._client_id = f"{settings.app_id}-models"
         self._producer: AIOKafkaProducer | None = None
+        self._reader: AIOKafkaConsumer | None = None
+        self._registry = ModelRegistry()
 
-    async def publish(self, snapshot: ModelSnapshot, leaving: Sequence[tuple[str, str]] = ()) -> int:
-        """Send a snapshot, then the pointer to it, then tombstones for (model, version) in `leaving`; return its bytes.
+    async def publish(self, snapshot: ModelSnapshot) -> int:
+        """Send a snapshot, then the pointer to it, then tombstones for the oldest; return its bytes.
 
         Raises
         ------
@@ -48,9 +61,32 @@ class ModelPublisher:
             raise ValueError(f"snapshot {snapshot.version} has {size:,} bytes, a record holds {MAX_SNAPSHOT_BYTES:,}")
         await self._send(record)
         await self._send(pointer_record("served", snapshot.horizon_days, snapshot.version))
-        for model, version in leaving:
+        for model, version in await self._surplus(snapshot.horizon_days):
             await self._send(tombstone(model, version))
         return size
+
+    async def _surplus(self, horizon_days: int) -> list[tuple[str, str]]:
+        """Return model and version of what is to leave the topic: of this horizon, old, and not pinned.
+
+        Asked of the topic itself, because it may hold what an earlier trainer published, and pins are set by people.
+        Read once from its beginning, and then on.
+        """
+        registry = self._registry
+        if self._reader is None:
+            self._reader = AIOKafkaConsumer(self._topic, **self._arguments, **READING)
+            await self._reader.start()
+        await read_started(self._reader, registry)
+        ours = [
+            stored for version, stored in registry.snapshots.items() if self._horizon(registry, version) == horizon_days
+        ]
+        pointed = {registry.pointer("pinned", horizon_days), registry.pointer("served", horizon_days)}
+        return [(stored.model, stored.version) for stored in ours[: -self._kept] if stored.version not in pointed]
+
+    def _horizon(self, registry: ModelRegistry, version: str) -> int | None:
+        try:
+            return registry.load(version, self._key, None).horizon_days
+        except ModelRefusedError:
+            return None
 
     async def send(self, record: ModelRecord) -> None:
         """Send one record and await its acknowledgement."""
@@ -72,6 +108,9 @@ class ModelPublisher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         producer, self._producer = self._producer, None
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            await reader.stop()
         if producer is not None:
             await producer.stop()
 

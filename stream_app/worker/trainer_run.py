@@ -54,7 +54,6 @@ class _Saved(msgspec.Struct, array_like=True):
     format: int
     positions: dict[str, dict[int, int]]
     learner: bytes
-    snapshots: list[tuple[str, str]] = []
 
 
 class TrainingRun:
@@ -66,19 +65,15 @@ class TrainingRun:
         Fresh, or restored from the same checkpoint as `positions`.
     positions
         Per topic and partition, the offset of the next record to take in. Absent: from the beginning.
-    snapshots
-        Model and version of the snapshots published and not yet taken off the topic, oldest first.
     """
 
     def __init__(
         self,
         learner: Learns,
         positions: dict[tuple[Topic, int], int] | None = None,
-        snapshots: Sequence[tuple[str, str]] = (),
     ) -> None:
         self.learner = learner
         self.positions = dict(positions or {})
-        self.snapshots = list(snapshots)
         self.examples_since_snapshot = 0
         self.learned = 0
         self.population_days = 0
@@ -106,7 +101,7 @@ class TrainingRun:
             for topic, by_partition in saved.positions.items()
             for partition, offset in by_partition.items()
         }
-        return cls(restore(saved.learner), positions, saved.snapshots)
+        return cls(restore(saved.learner), positions)
 
     def position(self, topic: Topic, partition: int) -> int:
         """Return the offset of the next record to take in."""
@@ -153,17 +148,10 @@ class TrainingRun:
         positions: dict[str, dict[int, int]] = {}
         for (topic, partition), offset in self.positions.items():
             positions.setdefault(topic.value, {})[partition] = offset
-        return msgspec.msgpack.encode(
-            _Saved(format=FORMAT, positions=positions, learner=self.learner.checkpoint(), snapshots=self.snapshots)
-        )
+        return msgspec.msgpack.encode(_Saved(format=FORMAT, positions=positions, learner=self.learner.checkpoint()))
 
-    def snapshot(self, kept: int) -> tuple[ModelSnapshot, list[tuple[str, str]]]:
-        """Return the present model for publication, and model and version of those that are to leave the topic then."""
+    def snapshot(self) -> ModelSnapshot:
+        """Return the present model for publication."""
         self.flush()
-        snapshot = self.learner.snapshot()
         self.examples_since_snapshot = 0
-        named = (snapshot.model, snapshot.version)
-        self.snapshots = [*(old for old in self.snapshots if old != named), named]
-        leaving = self.snapshots[:-kept] if kept else []
-        self.snapshots = self.snapshots[-kept:] if kept else self.snapshots
-        return snapshot, leaving
+        return self.learner.snapshot()

@@ -18,8 +18,6 @@ from stream_app.worker.trainer_group import LogRange, TrainerPositionError
 from stream_app.worker.trainer_publish import ModelPublisher
 from stream_app.worker.trainer_run import TrainingRun
 
-KEPT_SNAPSHOTS = 20
-"""Versions that stay on the topic, to pin or roll back to."""
 UNACKED_EVENTS = 100_000
 """More than these are not held back for the next checkpoint time: it is written at once."""
 
@@ -69,6 +67,7 @@ class TrainerService:
         self._roles = {settings.topic(topic): topic for topic in (Topic.TRAINING, Topic.POPULATION)}
         self._starts = {source: held.start for source, held in ranges.items()}
         self._ends = {source: held.end for source, held in ranges.items()}
+        self._reached = {source: held.reached for source, held in ranges.items()}
         self._unacked: dict[tuple[Topic, int], deque[Acknowledged]] = {}
         self._unacked_count = 0
         self._saving = asyncio.Lock()
@@ -117,7 +116,7 @@ class TrainerService:
         self._show_counts()
         now = time.monotonic()
         settings = self._settings
-        enough = self._run.examples_since_snapshot >= settings.snapshot_examples
+        enough = self._run.examples_since_snapshot >= settings.snapshot_examples and not self._catching_up()
         if enough and now - self._published_at >= settings.snapshot_seconds:
             await self.publish()
         elif now - self._saved_at >= settings.checkpoint_seconds or self._unacked_count >= UNACKED_EVENTS:
@@ -131,9 +130,9 @@ class TrainerService:
     async def publish(self) -> ModelSnapshot:
         """Make a snapshot of the present model, save, then send it."""
         async with self._saving:
-            snapshot, leaving = self._run.snapshot(KEPT_SNAPSHOTS)
+            snapshot = self._run.snapshot()
             await self._save(force=True)
-            size = await self._publisher.publish(snapshot, leaving)
+            size = await self._publisher.publish(snapshot)
             self._published_at = time.monotonic()
         self._metrics.count("snapshots_published")
         self._show_model(snapshot)
@@ -155,6 +154,14 @@ class TrainerService:
             position = max(self._run.position(self._roles[topic], partition), self._starts.get((topic, partition), 0))
             found[topic, partition] = Progress(position, end)
         return found
+
+    def _catching_up(self) -> bool:
+        """Tell whether the served model knows more: after a lost checkpoint, a half-learned one must not replace it."""
+        return any(
+            self._run.position(self._roles[topic], partition) < reached
+            for (topic, partition), reached in self._reached.items()
+            if self._roles[topic] is Topic.TRAINING
+        )
 
     async def _save(self, *, force: bool) -> None:
         self._saved_at = time.monotonic()

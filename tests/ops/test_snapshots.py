@@ -3,10 +3,12 @@ import hashlib
 from collections.abc import Sequence
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from stream_app.adapters.clients import client_arguments
 from stream_app.adapters.metrics import Metrics
 from stream_app.adapters.model_registry import (
     ModelRecord,
@@ -16,9 +18,11 @@ from stream_app.adapters.model_registry import (
     snapshot_record,
     tombstone,
 )
+from stream_app.core.topics import Topic
 from stream_app.learning.scorer import Scorer
 from stream_app.settings import Settings
-from stream_app.worker.snapshots import SnapshotFollower
+from stream_app.worker.snapshots import READING, SnapshotFollower, read_registry
+from stream_app.worker.trainer_publish import ModelPublisher
 from tests.support.models import published, send, snapshot
 
 
@@ -178,3 +182,19 @@ async def test_a_topic_that_never_shows_up_is_named_with_the_remedy(kafka_settin
     with pytest.raises(RuntimeError, match="stream-app topics check"):
         async with SnapshotFollower(elsewhere, Metrics("worker"), Served(), patience_seconds=1):
             pass
+
+
+@pytest.mark.kafka
+async def test_old_versions_leave_the_topic_but_never_a_pinned_one(kafka_settings: Settings) -> None:
+    await send(kafka_settings, [*published("v1"), *published("v2"), pointer_record("pinned", 30, "v2")])
+    await send(kafka_settings, [snapshot_record(snapshot("other-horizon", 60), b"")])
+    async with ModelPublisher(kafka_settings, kept=2) as publisher:
+        for version in ("v3", "v4", "v5"):
+            await publisher.publish(snapshot(version))
+    registry = ModelRegistry()
+    consumer = AIOKafkaConsumer(kafka_settings.topic(Topic.SNAPSHOTS), **client_arguments(kafka_settings), **READING)
+    await read_registry(consumer, registry, 30)
+    await consumer.stop()
+
+    assert list(registry.snapshots) == ["v2", "other-horizon", "v4", "v5"]
+    assert registry.choice(30, "") == ("v2", "pin")
