@@ -45,6 +45,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("dev", "lint, format, types, layers, schemas, then the test suite"),
     "lint": ("dev", "the checks without the test suite"),
     "test-kafka": ("dev", "the integration tests on real Apache Kafka (needs Java 17 and Maven)"),
+    "bench": ("bench", "the worker beside other stream libraries, on Apache Kafka (.venv-bench; needs Java and Maven)"),
     "install": ("dev", "only make .venv and install everything for development"),
     "lock": ("", "write the lock files anew from pyproject.toml (needs uv)"),
 }
@@ -328,9 +329,14 @@ def main(arguments: Sequence[str]) -> int:
     if given.command == "lock":
         write_locks()
         return 0
+    if given.command == "bench":
+        # Its own environment: the peers want older libraries than development does.
+        os.environ.setdefault("STREAM_APP_VENV", str(ROOT / ".venv-bench"))
     python = install(COMMANDS[given.command][0])
     if given.command == "demo":
         become([program(python, "stream-app"), "demo", *given.rest])
+    if given.command == "bench":
+        become([program(python, "stream-app"), "bench", *given.rest])
     if given.command == "test":
         os.chdir(str(ROOT))
         become([str(python), "-m", "pytest", *given.rest])

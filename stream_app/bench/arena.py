@@ -1,7 +1,7 @@
 """Where contenders meet: topics on one broker, a backlog of events that all of them read, and preloaded states."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -114,14 +114,25 @@ class Arena:
         Prefix of all topics and groups.
     clock
         "event" for a backlog, "wall" for a live feed.
+    changes
+        Settings of the contenders that differ from the benchmark's, by name.
     """
 
-    def __init__(self, bootstrap: str, workload: Workload, folder: Path, name: str, clock: str = "event") -> None:
+    def __init__(
+        self,
+        bootstrap: str,
+        workload: Workload,
+        folder: Path,
+        name: str,
+        clock: str = "event",
+        changes: Mapping[str, str] | None = None,
+    ) -> None:
         self.bootstrap = bootstrap
         self.workload = workload
         self.folder = folder
         self.name = name
         self.clock = clock
+        self.changes = dict(changes or {})
         self._population: Population | None = None
 
     def values(self, app_id: str) -> dict[str, Any]:
@@ -144,6 +155,7 @@ class Arena:
             "api_port": 0,
             "log_format": "json",
             **topics,
+            **self.changes,
         }
 
     def settings(self, app_id: str) -> Settings:

@@ -174,6 +174,7 @@ def conditions(arena: Arena, plan: Plan, broker: str, state_bytes: float) -> dic
         "runs": plan.rounds,
         "counted": "offsets committed by the consumer group, from commit to commit",
         "scores": "the prior model; all actions live",
+        "settings": arena.changes,
         "python": sys.version.split()[0],
         "seed": arena.workload.seed,
     }

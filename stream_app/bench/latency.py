@@ -6,6 +6,7 @@ led to it, and the broker stamps the moment at which it stood on the topic. Both
 
 import asyncio
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -39,6 +40,8 @@ class LatencyPlan(NamedTuple):
     """Events a second."""
     seconds: float
     warm_up_seconds: float
+    changes: Mapping[str, str]
+    """Settings that differ from the benchmark's."""
 
 
 class Sent(NamedTuple):
@@ -62,7 +65,7 @@ async def measure_latency(
     """
     now_ms = _now_ms()
     workload = Workload(workload.customers, workload.partitions, workload.burst, workload.seed, now_ms)
-    arena = Arena(bootstrap, workload, folder, "latency", clock="wall")
+    arena = Arena(bootstrap, workload, folder, "latency", "wall", plan.changes)
     app_id = "latency-ours"
     arena.create_topics(app_id)
     loaded = await arena.preload(app_id)
@@ -92,6 +95,7 @@ async def measure_latency(
         "rate_per_second": plan.rate,
         "measured_seconds": plan.seconds,
         "warm_up_seconds": plan.warm_up_seconds,
+        "settings": dict(plan.changes),
         "interventions": len(latencies),
         "interventions_by_timer": timers,
         **{f"p{percent:g}_ms".replace(".", "_"): float(np.percentile(values, percent)) for percent in _PERCENTILES},

@@ -22,6 +22,7 @@ async def measure_scaling(
     customers: Sequence[int],
     partitions: Sequence[int],
     workers: Sequence[int],
+    changes: Mapping[str, str],
     say: Say,
 ) -> dict[str, Any]:
     """Return events a second and CPU an event for each variation, JSON-ready; a failure is told in its row."""
@@ -32,7 +33,7 @@ async def measure_scaling(
     ]
     rows = []
     for what, count, workload, worker_count in cases:
-        arena = Arena(stage.bootstrap, workload, folder, f"scaling-{what}-{count}")
+        arena = Arena(stage.bootstrap, workload, folder, f"scaling-{what}-{count}", changes=changes)
         arena.create_topics(arena.name)
         await arena.feed(plan.backlog)
         runs: list[Measured] = []
@@ -54,6 +55,7 @@ async def measure_scaling(
         "window_seconds": plan.seconds,
         "warm_up_seconds": plan.warm_up_seconds,
         "runs": plan.rounds,
+        "settings": dict(changes),
         "rows": rows,
     }
 

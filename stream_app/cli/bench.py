@@ -20,6 +20,7 @@ from stream_app.bench.scaling import measure_scaling, scaling_table
 from stream_app.bench.stage import Stage, broker_of
 from stream_app.bench.workload import BURST, Workload
 from stream_app.cli.errors import CommandError, ExitCode
+from stream_app.settings import Settings
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -36,6 +37,10 @@ Partitions = Annotated[int, typer.Option(min=1, help="Partitions of all customer
 Uniform = Annotated[bool, typer.Option("--uniform", help="Every event of another customer, instead of bursts of 8.")]
 Events = Annotated[int, typer.Option(min=0, help="Backlog to feed; 0: enough for the window.")]
 
+Change = Annotated[
+    list[str] | None, typer.Option("--set", help="A contender's setting, e.g. max_chunk_records=2000; repeat for more.")
+]
+
 
 @app.callback(invoke_without_command=True)
 def contest(
@@ -51,6 +56,7 @@ def contest(
     uniform: Uniform = False,
     events: Events = 0,
     broker: Broker = "apache",
+    change: Change = None,
     as_json: AsJson = False,
 ) -> None:
     r"""Run the worker and its peers on the same backlog with the same engine, and count committed events.
@@ -64,12 +70,12 @@ def contest(
     """
     if context.invoked_subcommand is not None:
         return
-    peers = _peers(peer or DEFAULT_PEERS)
+    peers, changes = _peers(peer or DEFAULT_PEERS), _changes(change)
     workload = Workload(customers=preload, partitions=partitions, burst=1 if uniform else BURST)
     plan = Plan(seconds, warm_up, rounds, events or int((seconds + warm_up) * EXPECTED_RATE))
 
     async def run(stage: Stage, folder: Path) -> None:
-        arena = Arena(stage.bootstrap, workload, folder, "bench")
+        arena = Arena(stage.bootstrap, workload, folder, "bench", changes=changes)
         arena.create_topics(arena.name)
         state_bytes = _mean_state_bytes(arena)
         loaded = await arena.feed(plan.backlog)
@@ -91,6 +97,7 @@ def latency(
     partitions: Partitions = 12,
     uniform: Uniform = False,
     broker: Broker = "apache",
+    change: Change = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure from an event's intended send time to its intervention on the topic, open loop, all clocks running."""
@@ -98,7 +105,12 @@ def latency(
 
     async def run(stage: Stage, folder: Path) -> None:
         report = await measure_latency(
-            stage.bootstrap, workload, folder, LatencyPlan(rate, seconds, warm_up), stage.description, _say
+            stage.bootstrap,
+            workload,
+            folder,
+            LatencyPlan(rate, seconds, warm_up, _changes(change)),
+            stage.description,
+            _say,
         )
         print(
             json.dumps(report, indent=2) if as_json else "\n".join(f"{name}: {value}" for name, value in report.items())
@@ -116,6 +128,7 @@ def scaling(
     warm_up: WarmUp = 10,
     rounds: Rounds = 3,
     broker: Broker = "apache",
+    change: Change = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure the worker's cost an event against customers, partitions and workers; one is varied at a time."""
@@ -124,7 +137,7 @@ def scaling(
     varied = (_counts(customers), _counts(partitions), _counts(workers))
 
     async def run(stage: Stage, folder: Path) -> None:
-        report = await measure_scaling(stage, folder, plan, *varied, _say)
+        report = await measure_scaling(stage, folder, plan, *varied, _changes(change), _say)
         print(json.dumps(report, indent=2) if as_json else scaling_table(report))
 
     _on_stage(broker, run)
@@ -149,6 +162,16 @@ def _peers(names: list[str] | tuple[str, ...]) -> list[Peer]:
     except KeyError as unknown:
         known = ", ".join(peer.name for peer in PEERS)
         raise CommandError(f"--peer {unknown.args[0]}: there are {known}", ExitCode.USAGE) from None
+
+
+def _changes(given: list[str] | None) -> dict[str, str]:
+    changes = {}
+    for one in given or ():
+        name, separator, value = one.partition("=")
+        if not separator or name not in Settings.model_fields:
+            raise CommandError(f"--set {one}: give NAME=VALUE of a setting (see 'stream-app settings')", ExitCode.USAGE)
+        changes[name] = value
+    return changes
 
 
 def _counts(text: str) -> list[int]:
