@@ -13,7 +13,7 @@ import typer
 from stream_app.adapters.event_files import FileEvent, merge_by_event_time
 from stream_app.adapters.feeding import Feeder, FeedPosition
 from stream_app.cli.errors import CommandError, ExitCode
-from stream_app.cli.files import OpenFile, open_files, progress_over
+from stream_app.cli.files import InputTopic, OpenFile, open_files, progress_over
 from stream_app.core.times import SECOND_MS, iso
 from stream_app.core.topics import Topic
 from stream_app.settings import Settings, load_settings
@@ -26,7 +26,7 @@ _SHORTEST_SLEEP_SECONDS = 0.02
 def command(
     files: Annotated[list[Path], typer.Argument(help="JSON Lines (.gz too), or CSV of the UCI Online Retail table.")],
     topic: Annotated[
-        Topic | None,
+        InputTopic | None,
         typer.Option(help="What the lines are. Default: told from a line's topic field or the file's name."),
     ] = None,
     speed: Annotated[

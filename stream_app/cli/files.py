@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 
 from rich.console import Console
@@ -14,11 +15,24 @@ from stream_app.cli.errors import CommandError, ExitCode
 from stream_app.core.times import iso
 from stream_app.core.topics import Topic
 
+
+class InputTopic(StrEnum):
+    """The topics that a file can be for."""
+
+    CLICKSTREAM = Topic.CLICKSTREAM.value
+    ORDERS = Topic.ORDERS.value
+    REVIEWS = Topic.REVIEWS.value
+    CUSTOMERS = Topic.CUSTOMERS.value
+    FEEDBACK = Topic.FEEDBACK.value
+    PRODUCTS = Topic.PRODUCTS.value
+    CALENDAR = Topic.CALENDAR.value
+
+
 PRESETS = (ONLINE_RETAIL_PRESET,)
 OpenFile = EventFile | RetailCsv
 
 
-def open_files(paths: Sequence[Path], topic: Topic | None, preset: str | None) -> list[OpenFile]:
+def open_files(paths: Sequence[Path], topic: InputTopic | None, preset: str | None) -> list[OpenFile]:
     """Open event files for reading.
 
     Parameters
@@ -43,7 +57,7 @@ def open_files(paths: Sequence[Path], topic: Topic | None, preset: str | None) -
             raise CommandError(f"{path}: there is no such file", ExitCode.USAGE)
         is_table = path.name.lower().endswith((".csv", ".csv.gz"))
         try:
-            opened.append(RetailCsv(path) if preset or is_table else EventFile(path, topic))
+            opened.append(RetailCsv(path) if preset or is_table else EventFile(path, Topic(topic) if topic else None))
         except EventFileError as failure:
             raise CommandError(str(failure), ExitCode.USAGE) from failure
     return opened

@@ -1,9 +1,10 @@
 """The `stream-app` program: finds the group that was called, loads only that, and turns failures into exit codes."""
 
+import inspect
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple, NoReturn
 
@@ -36,6 +37,7 @@ COMMANDS: dict[str, Entry] = {
     "schemas": Entry("schemas", "app", "Export the contracts, or check them."),
     "model": Entry("model", "app", "List, show, pin and roll back model snapshots."),
     "policy": Entry("policy", "app", "Check, compare, judge and learn policies; measure their lift."),
+    "report": Entry("policy", "lift", "Tell what the interventions achieved, against the holdout."),
     "subscribe": Entry("subscribe", "command", "Take interventions off their topic and deliver each once."),
     "approvals": Entry("approvals", "app", "List, approve or reject decisions that wait for a person."),
     "bench": Entry("bench", "app", "Measure speed and latency, beside other stream libraries."),
@@ -78,6 +80,12 @@ def _stub() -> None:
     """Stand in for a command on the help page; never run."""
 
 
+def _help_of(command: Callable[..., Any] | None) -> str | None:
+    """Return a command's docstring; paragraphs marked by backslash-b are left unwrapped, as examples must be."""
+    text = inspect.getdoc(command)
+    return text.replace("\\b\n", "\b\n") if text else None
+
+
 def build_app(called: str | None) -> typer.Typer:
     """Return the program with the real command where it was called, and only names and summaries elsewhere.
 
@@ -96,9 +104,11 @@ def build_app(called: str | None) -> typer.Typer:
             continue
         target: Any = getattr(import_module(f"stream_app.cli.{entry.module}"), entry.attribute)
         if isinstance(target, typer.Typer):
+            for subcommand in target.registered_commands:
+                subcommand.help = subcommand.help or _help_of(subcommand.callback)
             app.add_typer(target, name=name, help=entry.summary)
         else:
-            app.command(name)(target)
+            app.command(name, help=_help_of(target))(target)
     return app
 
 

@@ -16,7 +16,7 @@ import typer
 from stream_app.adapters.assembly import engine_of
 from stream_app.adapters.event_files import FileEvent, merge_by_event_time
 from stream_app.cli.errors import CommandError, ExitCode
-from stream_app.cli.files import open_files, progress_over
+from stream_app.cli.files import InputTopic, open_files, progress_over
 from stream_app.core.effects import Output
 from stream_app.core.times import to_ms
 from stream_app.core.topics import Topic
@@ -36,7 +36,7 @@ class Model(StrEnum):
 def command(
     files: Annotated[list[Path], typer.Argument(help="JSON Lines (.gz too), or CSV of the UCI Online Retail table.")],
     topic: Annotated[
-        Topic | None,
+        InputTopic | None,
         typer.Option(help="What the lines are. Default: told from a line's topic field or the file's name."),
     ] = None,
     preset: Annotated[str | None, typer.Option(help="Table format: uci-online-retail (told by .csv).")] = None,

@@ -38,6 +38,15 @@ def test_every_command_exists_and_helps(name: str, capsys: pytest.CaptureFixture
 
     assert code == 0, err
     assert f"Usage: stream-app {name}" in out
+    assert "\\b" not in out
+
+
+@pytest.mark.parametrize("arguments", [["feed"], ["replay"], ["topics", "create"], ["schemas", "check"]])
+def test_examples_keep_their_lines(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(*arguments, "--help", capsys=capsys)
+
+    assert any(line.strip().startswith(("stream-app", "STREAM_APP_")) for line in out.splitlines())
+    assert "\\b" not in out
 
 
 def test_the_help_page_imports_no_command() -> None:
