@@ -84,7 +84,11 @@ def plan_topics(settings: Settings) -> list[TopicPlan]:
         Topic.TRAINING: (single, delete(settings.training_retention_ms) | _APPEND_TIME),
         Topic.OUTCOMES: (single, delete(settings.training_retention_ms) | _APPEND_TIME),
         Topic.POPULATION: (single, compact | _APPEND_TIME),
-        Topic.SNAPSHOTS: (single, compact | _APPEND_TIME),
+        # Small segments: every worker reads this topic whole at its start, and only closed segments are compacted.
+        Topic.SNAPSHOTS: (
+            single,
+            compact | _APPEND_TIME | {"segment.bytes": str(16 << 20), "segment.ms": str(HOUR_MS)},
+        ),
     }
     plans = [
         TopicPlan(settings.topic(role), role.value, partitions, settings.replication_factor, dict(config))
