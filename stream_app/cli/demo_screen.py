@@ -1,6 +1,9 @@
 """What the demo shows in the terminal: a calm live panel, or a line now and then where there is no terminal."""
 
-from collections.abc import Mapping
+import contextlib
+import sys
+import termios
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 from rich.console import Console, Group
@@ -16,6 +19,7 @@ ENOUGH_OUTCOMES = 50
 
 LINE_EVERY_SECONDS = 10
 BAR_WIDTH = 32
+LATEST = 3
 STYLES = {"low": "cyan", "medium": "yellow", "high": "dark_orange", "critical": "red"}
 
 Summary = Mapping[str, Any]
@@ -27,27 +31,45 @@ class Screen:
     def __init__(self, url: str) -> None:
         self._url = url
         self.console = Console(stderr=True, highlight=False)
-        self._live = (
-            Live(console=self.console, refresh_per_second=4, transient=True) if self.console.is_terminal else None
-        )
+        self._live = Live(console=self.console, refresh_per_second=4) if self.console.is_terminal else None
         self._next_line = 0.0
 
     def __enter__(self) -> Self:
+        self._quiet = contextlib.ExitStack()
         if self._live is not None:
-            self._live.start()
+            self._quiet.enter_context(_silent_control_keys())
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._live is not None:
-            self._live.stop()
+        with self._quiet:
+            if self._live is not None:
+                self._live.stop()
 
     def show(self, summary: Summary, elapsed_seconds: float) -> None:
         """Bring the terminal up to date."""
         if self._live is not None:
             self._live.update(panel(summary, self._url))
+            self._live.start()  # does nothing once started; begun with something to show
         elif elapsed_seconds >= self._next_line:
             self._next_line = elapsed_seconds + LINE_EVERY_SECONDS
             self.console.print(f"{elapsed_seconds:4.0f} s  {line(summary)}", soft_wrap=True)
+
+
+@contextlib.contextmanager
+def _silent_control_keys() -> Iterator[None]:
+    """Keep the terminal from writing ^C into the panel, which would move it down by a line."""
+    try:
+        before = termios.tcgetattr(sys.stdin)
+    except (OSError, termios.error):  # input comes from elsewhere
+        yield
+        return
+    silent = list(before)
+    silent[3] &= ~termios.ECHOCTL
+    termios.tcsetattr(sys.stdin, termios.TCSANOW, silent)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
 
 
 def line(summary: Summary) -> str:
@@ -89,7 +111,8 @@ def panel(summary: Summary, url: str) -> Panel:
         else f"{quality['examples']} outcomes so far, too few to tell",
     )
     table.add_row("model", "prior (nothing learned yet)" if model["prior"] else model["version"])
-    latest = [_latest(one) for one in summary["interventions"]["latest"][:3]]
+    latest = [_latest(one) for one in summary["interventions"]["latest"][:LATEST]]
+    latest += [Text()] * (LATEST - len(latest))  # a panel that keeps its height leaves no traces above it
     title = Text.assemble("stream-app demo   ", (url, "bold underline"))
     return Panel(Group(table, Text(), *latest), title=title, subtitle="Ctrl-C ends it", padding=(1, 2))
 
