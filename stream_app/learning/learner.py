@@ -17,7 +17,7 @@ from stream_app.core.features import FEATURE_INDEX, FEATURE_LISTS, FEATURE_NAMES
 from stream_app.core.packing import unpack
 from stream_app.core.population import BetaGeometric, PopulationTotals
 from stream_app.learning.bgnbd import fit_bgnbd
-from stream_app.learning.clustering import DesignEffect
+from stream_app.learning.clustering import CustomerClusters, Sums
 from stream_app.learning.drift import DriftSaved, DriftWatch
 from stream_app.learning.models import KALMAN, new_model
 from stream_app.learning.quality import QualityTally
@@ -52,7 +52,7 @@ class _Saved(msgspec.Struct):
     next_fit_day: int
     trained_through_ms: int
     importance: tuple[float, float]
-    cluster_sums: dict[int, tuple[float, float]] = {}
+    cluster_sums: dict[int, Sums] = {}
     cluster_mask: int = 0
 
 
@@ -83,7 +83,7 @@ class Learner:
         self._next_fit_day = -1
         self._trained_through_ms = 0
         self._importance = (0.0, 0.0)
-        self._design_effect = DesignEffect()
+        self._clusters = CustomerClusters()
 
     @property
     def trained_examples(self) -> int:
@@ -152,7 +152,8 @@ class Learner:
             weights=weights.weights,
             intercept=weights.intercept,
             covariance=weights.covariance,
-            widening=self._design_effect.value(),
+            widening=self._clusters.design_effect(),
+            customer_variance=self._clusters.customer_variance(),
             population=self._totals.population(self._bgnbd),
             metrics=self.metrics(),
             trained_examples=self.trained_examples,
@@ -192,8 +193,8 @@ class Learner:
                 next_fit_day=self._next_fit_day,
                 trained_through_ms=self._trained_through_ms,
                 importance=self._importance,
-                cluster_sums=self._design_effect.sums,
-                cluster_mask=self._design_effect.mask,
+                cluster_sums=self._clusters.sums,
+                cluster_mask=self._clusters.mask,
             )
         )
 
@@ -217,7 +218,7 @@ class Learner:
         learner.drift.load(saved.drift)
         learner._totals, learner._bgnbd, learner._next_fit_day = saved.totals, saved.bgnbd, saved.next_fit_day
         learner._trained_through_ms, learner._importance = saved.trained_through_ms, saved.importance
-        learner._design_effect.sums, learner._design_effect.mask = saved.cluster_sums, saved.cluster_mask
+        learner._clusters.sums, learner._clusters.mask = saved.cluster_sums, saved.cluster_mask
         return learner
 
     def _is_new(self, example: TrainingExample) -> bool:
@@ -271,7 +272,7 @@ class Learner:
         importance = weight / np.clip(np.where(holdout[stayed], 1.0, propensity[stayed]), _LEAST_PROPENSITY, 1.0)
         self.model.learn(rows, churned, importance)
         customers = [example.customer_id for example in examples if example.contacts == 0]
-        self._design_effect.add(customers, served, churned)
+        self._clusters.add(customers, served, churned)
         safe = np.clip(served, 1e-6, 1.0 - 1e-6)
         losses = -np.log(np.where(churned, safe, 1.0 - safe))
         self.drift.update(rows[:, self._watched].astype(np.float64), losses)

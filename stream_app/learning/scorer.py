@@ -163,14 +163,18 @@ class SnapshotScorer:
         return result
 
     def interval(self, features: NDArray[np.float32]) -> tuple[float, float] | None:
-        """Return the 90 % interval of the probability under the posterior of the weights, for one row."""
+        """Return the 90 % interval of one customer's probability.
+
+        It adds up what is not known of the weights (the posterior, widened for repeated customers) and how much
+        customers with the same features differ.
+        """
         if self._covariance is None or self.cold_start:
             return None
         inputs = self._standardised_row(features)
         row = np.empty(len(inputs) + 1)
         row[0] = 1.0
         row[1:] = inputs
-        variance = float(row @ self._covariance @ row) * self.snapshot.widening
+        variance = float(row @ self._covariance @ row) * self.snapshot.widening + self.snapshot.customer_variance
         logit = float(np.add.reduce(inputs * self._weights)) + self.snapshot.intercept
         if self._offset >= 0:
             logit += float(features[self._offset])

@@ -44,6 +44,8 @@ class ModelSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Posterior covariance of (intercept, weights), row by row; empty: the model has none."""
     widening: float = 1.0
     """Factor on the posterior variance for customers who are seen many times."""
+    customer_variance: float = 0.0
+    """Variance on the logit of what is a customer's own and no feature shows."""
     population: Population = Population()
     metrics: dict[str, float] = {}
     trained_examples: int = 0
@@ -111,7 +113,7 @@ def _check(snapshot: ModelSnapshot) -> None:
         *snapshot.inverse_scale,
         *snapshot.weights,
         *snapshot.covariance,
-        *(snapshot.intercept, snapshot.offset_mean, snapshot.clip, snapshot.widening),
+        *(snapshot.intercept, snapshot.offset_mean, snapshot.clip, snapshot.widening, snapshot.customer_variance),
     )
     if not all(map(math.isfinite, numbers)):
         raise SnapshotRefusedError("it holds numbers that are not finite")
