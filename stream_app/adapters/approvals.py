@@ -5,15 +5,15 @@ when the intervention stands on its topic (headers tell by whom), and refused wh
 reason `rejected` answers it. So there is no further store, and the audit trail has the retention of the topics.
 """
 
-import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
 import orjson
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, ConsumerRecord
 
 from stream_app.adapters.clients import client_arguments
+from stream_app.adapters.topic_reading import read_topics
 from stream_app.core.effects import Output
 from stream_app.core.hashing import stable_id
 from stream_app.core.outputs import Intervention, SuppressedIntervention
@@ -26,8 +26,6 @@ APPROVED_BY = "stream-app-approved-by"
 APPROVED_AT = "stream-app-approved-at"
 WAITING_REASON = "approval"
 REJECTED_REASON = "rejected"
-PATIENCE_SECONDS = 30.0
-_FETCHED_RECORDS = 5_000
 _CLOUDEVENT_ID = "ce_id"
 _MARKS = (b'"' + WAITING_REASON.encode() + b'"', b'"' + REJECTED_REASON.encode() + b'"')
 
@@ -109,40 +107,17 @@ def rejection_of(told: SuppressedIntervention, by: str, why: str, now: datetime)
     )
 
 
-async def read_desk(settings: Settings, patience_seconds: float = PATIENCE_SECONDS) -> ApprovalDesk:
-    """Read both topics to their present ends.
-
-    Raises
-    ------
-    RuntimeError
-        The topics did not show up in `patience_seconds`.
-    aiokafka.errors.KafkaError
-        The brokers cannot be reached.
-    """
+async def read_desk(settings: Settings) -> ApprovalDesk:
+    """Read both topics to their present ends; raises what `read_topics` does."""
     desk = ApprovalDesk()
-    suppressed = settings.topic(Topic.SUPPRESSED)
-    names = (suppressed, settings.topic(Topic.INTERVENTIONS))
-    consumer = AIOKafkaConsumer(
-        *names, **client_arguments(settings), group_id=None, enable_auto_commit=False, auto_offset_reset="earliest"
-    )
-    try:
-        # Without a group, aiokafka waits for ever for a topic that is not there.
-        async with asyncio.timeout(patience_seconds):
-            await consumer.start()
-        for partition, end in (await consumer.end_offsets(consumer.assignment())).items():
-            while await consumer.position(partition) < end:
-                fetched = await consumer.getmany(partition, timeout_ms=500, max_records=_FETCHED_RECORDS)
-                for record in fetched.get(partition, ()):
-                    if partition.topic == suppressed:
-                        desk.take_suppressed(record.value)
-                    else:
-                        desk.take_sent(record.headers, record.value)
-    except TimeoutError:
-        raise RuntimeError(
-            f"topics {' and '.join(names)} did not show up in {patience_seconds:.0f} s: run 'stream-app topics check'"
-        ) from None
-    finally:
-        await consumer.stop()
+
+    def take(topic: Topic, record: ConsumerRecord) -> None:
+        if topic is Topic.SUPPRESSED:
+            desk.take_suppressed(record.value)
+        else:
+            desk.take_sent(record.headers, record.value)
+
+    await read_topics(settings, (Topic.SUPPRESSED, Topic.INTERVENTIONS), take)
     return desk
 
 

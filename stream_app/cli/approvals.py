@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from stream_app.adapters.approvals import ApprovalDesk, approve, read_desk, reject
+from stream_app.adapters.topic_reading import TopicMissingError
 from stream_app.cli.errors import CommandError, ExitCode
 from stream_app.core.outputs import Intervention, SuppressedIntervention
 from stream_app.settings import Settings, load_settings
@@ -69,7 +70,7 @@ def reject_waiting(
 def _desk(settings: Settings) -> ApprovalDesk:
     try:
         return asyncio.run(read_desk(settings))
-    except RuntimeError as failure:
+    except TopicMissingError as failure:
         raise CommandError(str(failure), ExitCode.ENVIRONMENT) from failure
 
 

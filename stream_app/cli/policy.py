@@ -1,7 +1,6 @@
 """`stream-app policy`: check an action catalogue, compare two, judge and learn policies, measure lift and fairness."""
 
 import gc
-import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,17 +8,17 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
 from stream_app.adapters.assembly import engine_of
 from stream_app.adapters.event_files import merge_by_event_time
+from stream_app.adapters.outcome_logs import OutcomeLogError, outcomes_in_file, outcomes_on_topic
+from stream_app.adapters.topic_reading import TopicMissingError
 from stream_app.cli.errors import CommandError, ExitCode
 from stream_app.cli.files import open_files, progress_over
 from stream_app.core.effects import Output, TrainingExample
 from stream_app.core.outputs import TIERS, DecisionOutcome, Intervention, SuppressedIntervention
-from stream_app.core.topics import Topic
 from stream_app.decisions.bandit import PolicyLearner
 from stream_app.decisions.catalogue import Catalogue, CatalogueError, load_catalogue, load_shipped_catalogue
 from stream_app.decisions.difference import DecisionLog, PolicyDifference, difference
@@ -36,9 +35,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 CatalogueFile = Annotated[
     Path | None, typer.Option("--catalogue", help="Action catalogue; absent: the configured or the shipped one.")
 ]
-OutcomesFile = Annotated[
-    Path,
-    typer.Argument(help="Matured decisions: the decision-outcomes topic as JSON Lines, or `replay --out` (.gz too)."),
+Log = Annotated[
+    Path | None,
+    typer.Argument(help="Matured decisions: what `replay --out` wrote (.gz too); absent: the decision-outcomes topic."),
 ]
 MOST_CHANGES = 15
 WIDE = 160
@@ -83,8 +82,8 @@ def diff(
 
 @app.command("evaluate")
 def judge(
-    log: OutcomesFile,
     policy: Annotated[Path, typer.Option(help="Policy in question: a learned one (JSON), or a catalogue (YAML).")],
+    log: Log = None,
     catalogue: CatalogueFile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -102,11 +101,11 @@ def judge(
         return choose_by(allowed, outcome.context, stake, outcome.usual_order, snapshot).probabilities
 
     try:
-        found = evaluate(list(_outcomes(log)), target, settings.holdout_share)
+        found = evaluate(list(_outcomes(log, settings)), target, settings.holdout_share)
     except UnsupportedPolicyError as refused:
         raise CommandError(str(refused)) from refused
     except ValueError as failure:
-        raise CommandError(f"{log}: {failure}") from failure
+        raise CommandError(str(failure)) from failure
     if as_json:
         print(json.dumps({"policy": snapshot.version, **msgspec.to_builtins(found)}, indent=2))
         return
@@ -127,28 +126,30 @@ def judge(
 
 @app.command()
 def learn(
-    log: OutcomesFile,
     out: Annotated[Path, typer.Option(help="Where the learned policy goes (JSON).")],
+    log: Log = None,
     catalogue: CatalogueFile = None,
 ) -> None:
     """Learn from matured decisions which action helps whom; the catalogue's uplifts are the prior."""
-    learner = PolicyLearner(_catalogue(catalogue, load_settings()))
+    settings = load_settings()
+    learner = PolicyLearner(_catalogue(catalogue, settings))
     total = 0
-    for outcome in _outcomes(log):
+    for outcome in _outcomes(log, settings):
         total += 1
         learner.learn(outcome)
     if not learner.learned:
-        raise CommandError(f"{log}: none of {total:,} matured decisions can be learned from (were any sent?)")
+        raise CommandError(f"none of {total:,} matured decisions can be learned from (were any sent?)")
     snapshot = learner.snapshot()
     out.write_bytes(msgspec.json.format(msgspec.json.encode(snapshot), indent=1) + b"\n")
     print(f"learned from {learner.learned:,} of {total:,} matured decisions: {snapshot.version} in {out}")
 
 
 @app.command()
-def lift(log: OutcomesFile, as_json: AsJson = False) -> None:
+def lift(log: Log = None, as_json: AsJson = False) -> None:
     """Compare contacted customers with the holdout; the intervals may be looked at at any time."""
-    book = LiftBook(load_settings().holdout_share)
-    for outcome in _outcomes(log):
+    settings = load_settings()
+    book = LiftBook(settings.holdout_share)
+    for outcome in _outcomes(log, settings):
         book.add(outcome)
     report = book.report()
     if as_json:
@@ -253,23 +254,13 @@ def _replayed(settings: Settings, files: list[Path], sink: OutputSink) -> Replay
     return replay
 
 
-def _outcomes(log: Path) -> Iterator[DecisionOutcome]:
-    """Read matured decisions, each once."""
-    told: set[str] = set()
-    with gzip.open(log, "rb") if log.suffix == ".gz" else log.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            try:
-                document = json.loads(line)
-                if isinstance(document, dict) and "value" in document and "topic" in document:
-                    if document["topic"] != Topic.OUTCOMES.value:
-                        continue
-                    document = document["value"]
-                outcome = DecisionOutcome.model_validate(document)
-            except (ValueError, ValidationError) as failure:
-                raise CommandError(f"{log}:{number}: no matured decision: {failure}", ExitCode.USAGE) from failure
-            if outcome.outcome_id not in told:
-                told.add(outcome.outcome_id)
-                yield outcome
+def _outcomes(log: Path | None, settings: Settings) -> Iterator[DecisionOutcome]:
+    try:
+        yield from outcomes_in_file(log) if log is not None else outcomes_on_topic(settings)
+    except OutcomeLogError as failure:
+        raise CommandError(str(failure), ExitCode.USAGE) from failure
+    except TopicMissingError as failure:
+        raise CommandError(str(failure), ExitCode.ENVIRONMENT) from failure
 
 
 def _print_difference(found: PolicyDifference, before: str, after: str) -> None:
