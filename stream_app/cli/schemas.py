@@ -1,6 +1,7 @@
 """`stream-app schemas export|check|release`: the contracts as files."""
 
 import json
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
@@ -43,6 +44,8 @@ def check(
     Example:
       stream-app schemas check
     """
+    if folder == _DEFAULT_FOLDER and not folder.is_dir():
+        folder = _shipped_folder()
     if not folder.is_dir():
         raise CommandError(f"{folder}: there is no such folder; give --dir, or run `stream-app schemas export`")
     findings = check_folder(folder)
@@ -59,6 +62,11 @@ def check(
                 "note: examples were checked by the models alone; install stream-app[dev] to check by JSON Schema too"
             )
     raise typer.Exit(ExitCode.FINDING if findings else ExitCode.OK)
+
+
+def _shipped_folder() -> Path:
+    """Return the folder inside an installed wheel, for whoever has no clone at hand."""
+    return Path(str(files("stream_app"))) / "_data" / "schemas"
 
 
 @app.command()
