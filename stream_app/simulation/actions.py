@@ -20,7 +20,7 @@ COUPON = 0
 SURVEY = 7
 
 # Log of the factor on the order intensity of a persuadable right after the message, by action kind.
-_PERSUASION = np.array([1.1, 0.9, 0.8, 0.9, 0.7, 0.6, 0.45, 0.15, 0.4])
+_PERSUASION = np.array([1.5, 1.3, 1.2, 1.3, 1.0, 0.9, 0.7, 0.25, 0.6])
 
 BOOST: Floats = np.zeros((len(Kind), len(ACTION_KINDS)))
 """Log of the factor on the order intensity, (customer kind, action kind), before fatigue and personal taste."""
@@ -39,8 +39,8 @@ CONSOLATION: Floats = np.array([0.05, 0.15, 0.25, 0.35, 0.0, 0.08, 0.0, 0.05, 0.
 
 FAVOURITE_FACTOR = 1.5
 """How much better the customer's favourite action works."""
-BOOST_DECAY = 0.87
-"""Share of a boost that is left after a day: half of it is gone in five."""
+BOOST_DECAY = 0.92
+"""Share of a boost that is left after a day: half of it is gone in eight."""
 FATIGUE_DECAY = 0.955
 """Share of fatigue that is left after a day: half of it is gone in fifteen."""
 WAIT_DECAY = 0.99

@@ -37,6 +37,7 @@ _ARRIVAL_INTENSITY = 0.8
 _RHYTHM_LIMITS = (0.05, 3.0)
 _SHIFT_ON_ORDERS, _SHIFT_ON_LEAVING = 0.5, 1.1
 _DISCOUNT_PULL = 3.0
+_BOOST_ON_LEAVING = 1.0
 _PRICE_ELASTICITY = 1.5
 
 
@@ -107,7 +108,7 @@ def order_intensity(people: People, world: World, state: State, day: int) -> Flo
 
 def leave_probability(people: People, world: World, state: State, day: int) -> Floats:
     """Return the probability that a living customer leaves for good on a day."""
-    log_factor = -_MOOD_ON_LEAVING * state.mood - 0.5 * np.maximum(state.boost, 0.0)
+    log_factor = -_MOOD_ON_LEAVING * state.mood - _BOOST_ON_LEAVING * np.maximum(state.boost, 0.0)
     chance: Floats = people.leave_per_day * np.exp(log_factor + _SHIFT_ON_LEAVING * world.shift[day])
     return np.minimum(chance, 0.25)
 
@@ -152,6 +153,7 @@ def settle_orders(people: People, state: State, who: NDArray[np.int64], experien
 
     `experience` is in standard deviations of an order's experience; it moves the mood.
     """
+    won_back = np.exp(-_BOOST_ON_LEAVING * np.maximum(state.boost[who], 0.0))
     state.since_order[who] = -1.0  # ageing makes it 0 on the morrow
     state.boost[who] = 0.0
     state.coupon_days[who] = 0
@@ -159,7 +161,7 @@ def settle_orders(people: People, state: State, who: NDArray[np.int64], experien
     state.mood[who] = np.clip(state.mood[who] + 0.3 * experience, -_MOOD_LIMIT, _MOOD_LIMIT)
     base = people.leave_after_first[who] * np.where(state.orders[who] == 1, 1.0, 1 / 3)
     base = np.where((people.arrival[who] == 0) & (state.orders[who] == 1), base / 3, base)
-    leaving: Floats = np.minimum(base * np.exp(-0.5 * state.mood[who]), 0.95)
+    leaving: Floats = np.minimum(base * won_back * np.exp(-0.5 * state.mood[who]), 0.95)
     return leaving
 
 

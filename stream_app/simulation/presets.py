@@ -67,7 +67,7 @@ PRESETS: dict[str, Preset] = {
 """`shop` is a busy consumer shop of our own; the others were fitted to their namesakes.
 
 Largest difference of the distribution functions, simulated against real (`realism`, seed 1): days between orders 0.02
-(CDNOW) and 0.03 (Online Retail), orders per customer 0.02 and 0.02, value of an order 0.12 (CDNOW's prices cluster) and
+(CDNOW) and 0.04 (Online Retail), orders per customer 0.01 and 0.02, value of an order 0.12 (CDNOW's prices cluster) and
 0.10; visits of `shop` against one morning of REES46: clicks 0.15, length 0.06, time between clicks 0.05.
 """
 
