@@ -3,7 +3,7 @@
 import msgspec
 
 
-class Contact(msgspec.Struct, array_like=True, frozen=True):
+class Contact(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """One intervention that was sent, kept while a cap or an attribution window can still see it."""
 
     at_ms: int
@@ -13,7 +13,7 @@ class Contact(msgspec.Struct, array_like=True, frozen=True):
     cost: float = 0.0
 
 
-class OpenDraw(msgspec.Struct, array_like=True, frozen=True):
+class OpenDraw(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A draw whose attribution window is running: what is needed to tell later what came of it."""
 
     at_ms: int
@@ -41,7 +41,7 @@ class OpenDraw(msgspec.Struct, array_like=True, frozen=True):
     catalogue_version: str
 
 
-class Ledger(msgspec.Struct, array_like=True):
+class Ledger(msgspec.Struct, array_like=True, gc=False):
     """Reservations and draws. Only decisions write it; fields may only be appended, each with a default."""
 
     contacts: list[Contact] = []

@@ -1,4 +1,7 @@
-"""What enters the engine: decoded records with their place in the log."""
+"""What enters the engine: decoded records with their place in the log.
+
+They hold no cycles, and a worker buffers many of them: the garbage collector need not know them (`gc=False`).
+"""
 
 import msgspec
 
@@ -6,7 +9,7 @@ from stream_app.core.events import CustomerRecord
 from stream_app.core.topics import Topic
 
 
-class Position(msgspec.Struct, frozen=True):
+class Position(msgspec.Struct, frozen=True, gc=False):
     """Where a record first stood: it survives re-publication through `rerouted` in headers.
 
     `epoch` is the source epoch, a setting that is raised when a topic was re-created and its offsets began anew.
@@ -18,7 +21,7 @@ class Position(msgspec.Struct, frozen=True):
     epoch: int = 0
 
 
-class Record(msgspec.Struct, frozen=True):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """One valid record about one customer; `event` is None for a tombstone on `customers` (erase the customer)."""
 
     position: Position
@@ -31,7 +34,7 @@ class Record(msgspec.Struct, frozen=True):
     traceparent: str = ""
 
 
-class TimePassed(msgspec.Struct, frozen=True):
+class TimePassed(msgspec.Struct, frozen=True, gc=False):
     """A record from `ticks`: nothing happened up to `at_ms`, and time moves on."""
 
     at_ms: int
