@@ -15,11 +15,13 @@ from stream_app.core.effects import PopulationDay
 from stream_app.core.state import OrdersState
 from stream_app.core.times import DAY_MS
 
-SAMPLE_SHARE = 0.5
-"""Share of customers, by hash, whose recency and frequency are kept for the BG/NBD fit."""
+SAMPLE_LEVEL = 1
+"""Recency and frequency are kept of customers whose hash ends in this many zero bits: half of them."""
+CELLS_A_LEVEL = 2_500
+"""Each time a partition's day holds so many more sums, one more zero bit is asked for: a day's record stays small."""
 
-_SAMPLE_BELOW = int(SAMPLE_SHARE * 2**32)
-_CELL = "rf:"
+_MOST_LEVEL = 15
+_CELL, _LEVEL = "rf:", "level:"
 
 _PRIOR_WEIGHT = 5.0
 _PRIOR_GAP_MEAN = log(30.0)
@@ -102,21 +104,36 @@ def observe_order(sums: dict[str, float], customer_id: str, before: Mark, orders
         _add(sums, "gaps", float(orders.gaps - gaps))
         _add(sums, "ln_gap", orders.sum_ln_gap - sum_ln)
         _add(sums, "ln_gap_squared", orders.sum_ln_gap_squared - sum_squared)
-    if crc32(customer_id.encode()) < _SAMPLE_BELOW:
-        entered = _cell(orders.days, orders.first_ms, orders.last_ms)
-        left = _cell(days, first_ms, last_ms) if days else ""
+    _follow(sums, customer_id, before, orders)
+
+
+def _follow(sums: dict[str, float], customer_id: str, before: Mark, orders: OrdersState) -> None:
+    """Move a sampled customer from the recency/frequency cell that it was in to the one that it is in now."""
+    _, first_ms, last_ms, days, *_ = before
+    level, wanted = sample_level(customer_id), SAMPLE_LEVEL + len(sums) // CELLS_A_LEVEL
+    if level >= SAMPLE_LEVEL and wanted > SAMPLE_LEVEL:
+        sums[f"{_LEVEL}{min(wanted, _MOST_LEVEL)}"] = 1.0
+    if level >= min(wanted, _MOST_LEVEL):
+        entered = _cell(level, orders.days, orders.first_ms, orders.last_ms)
+        left = _cell(level, days, first_ms, last_ms) if days else ""
         if entered != left:
             _add(sums, entered, 1.0)
             if left:
                 _add(sums, left, -1.0)
 
 
+def sample_level(customer_id: str) -> int:
+    """Return how many zero bits a customer's hash ends in, at most 15; 2^-n of all customers have n or more."""
+    bits = crc32(customer_id.encode()) | 1 << _MOST_LEVEL
+    return (bits & -bits).bit_length() - 1
+
+
 def _add(sums: dict[str, float], name: str, amount: float) -> None:
     sums[name] = sums.get(name, 0.0) + amount
 
 
-def _cell(days: int, first_ms: int, last_ms: int) -> str:
-    return f"{_CELL}{days - 1}:{first_ms // DAY_MS}:{last_ms // DAY_MS}"
+def _cell(level: int, days: int, first_ms: int, last_ms: int) -> str:
+    return f"{_CELL}{level}:{days - 1}:{first_ms // DAY_MS}:{last_ms // DAY_MS}"
 
 
 class PopulationTotals(msgspec.Struct):
@@ -129,7 +146,7 @@ class PopulationTotals(msgspec.Struct):
     totals: dict[str, float] = {}
     orders_by_day: dict[int, float] = {}
     cells: dict[str, float] = {}
-    """Sampled customers per "rf:repeats:first day:last day"."""
+    """Sampled customers per "rf:level:repeats:first day:last day"."""
     recent: dict[str, tuple[int, dict[str, float]]] = {}
     """Revision and sums per "partition:day", while they can still be replaced."""
 
@@ -173,12 +190,16 @@ class PopulationTotals(msgspec.Struct):
 
     def rows(self, at_day: int) -> list[tuple[float, float, float, float]]:
         """Return (repeats, recency, age, customers) of the sample as of a day; recency: first to last order."""
+        levels = [
+            int(name.removeprefix(_LEVEL)) for name, days in self.totals.items() if name.startswith(_LEVEL) and days > 0
+        ]
+        # Below the highest level that any day asked for, customers were followed on some days only.
+        least = max(levels, default=SAMPLE_LEVEL)
         result: list[tuple[float, float, float, float]] = []
         for name, count in sorted(self.cells.items()):
-            if count <= 0:
-                continue
-            repeats, first, last = (int(part) for part in name[len(_CELL) :].split(":"))
-            result.append((float(repeats), float(last - first), float(max(at_day - first, last - first)), count))
+            level, repeats, first, last = (int(part) for part in name.removeprefix(_CELL).split(":"))
+            if count > 0 and level >= least:
+                result.append((float(repeats), float(last - first), float(max(at_day - first, last - first)), count))
         return result
 
     def population(self, bgnbd: BetaGeometric | None = None) -> Population:

@@ -139,7 +139,7 @@ class TrainerService:
         logger.info(
             "model %s published",
             snapshot.version,
-            extra=fields(examples=snapshot.trained_examples, bytes=size, auc=snapshot.metrics.get("auc")),
+            extra=fields(examples=snapshot.trained_examples, bytes=size, auc=snapshot.metrics.get("all_auc")),
         )
         return snapshot
 

@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 from stream_app.core.effects import PopulationDay
 from stream_app.core.events import OrderEvent
 from stream_app.core.folds.orders import fold_order
-from stream_app.core.population import NO_ORDERS, PopulationTotals, mark_orders, observe_order
+from stream_app.core.population import (
+    CELLS_A_LEVEL,
+    NO_ORDERS,
+    PopulationTotals,
+    mark_orders,
+    observe_order,
+    sample_level,
+)
 from stream_app.core.state import OrdersState
 from stream_app.core.times import DAY_MS, day_of, from_ms
 
@@ -83,13 +90,13 @@ def test_sampled_cells_count_each_sampled_customer_once_where_it_stands(orders: 
 
 def test_a_later_revision_replaces_and_an_older_one_changes_nothing() -> None:
     totals = _totals()
-    totals.add(PopulationDay(0, 10, 1, {"customers": 1.0, "rf:0:10:10": 1.0}))
-    totals.add(PopulationDay(0, 10, 3, {"customers": 5.0, "rf:1:9:10": 2.0}))
+    totals.add(PopulationDay(0, 10, 1, {"customers": 1.0, "rf:1:0:10:10": 1.0}))
+    totals.add(PopulationDay(0, 10, 3, {"customers": 5.0, "rf:2:1:9:10": 2.0}))
     totals.add(PopulationDay(0, 10, 2, {"customers": 9.0}))
     totals.add(PopulationDay(1, 10, 1, {"customers": 2.0}))
 
     assert totals.population().customers == 7.0
-    assert totals.cells == {"rf:1:9:10": 2.0}
+    assert totals.cells == {"rf:2:1:9:10": 2.0}
 
 
 def test_a_cancelled_order_adds_nothing() -> None:
@@ -105,3 +112,31 @@ def test_a_shop_that_slows_down_shows_in_the_trend() -> None:
         totals.add(PopulationDay(0, day, 1, {"orders": 100.0 if day < 170 else 20.0}))
 
     assert totals.population().order_trend < -0.5
+
+
+def test_a_huge_day_stays_small_and_what_is_left_of_the_sample_is_whole() -> None:
+    totals, count = _totals(), 60_000
+    for day, days in ((100, 1), (130, 2)):
+        sums: dict[str, float] = {}
+        for number in range(count):
+            # A first order at a time of its own, so that hardly any two customers share a cell.
+            first_ms = (100 * DAY_MS) - (number % 5000) * DAY_MS
+            before = NO_ORDERS if days == 1 else (1, first_ms, first_ms, 1, 0, 0.0, 0.0)
+            last_ms = first_ms if days == 1 else first_ms + 30 * DAY_MS
+            after = OrdersState(first_ms=first_ms, last_ms=last_ms, completed=days, days=days, gaps=days - 1)
+            observe_order(sums, f"customer {number}", before, after)
+        assert len(sums) < 6 * CELLS_A_LEVEL
+        totals.add(PopulationDay(0, day, 1, sums))
+
+    rows = totals.rows(200)
+
+    followed = sum(row[3] for row in rows)
+    assert {row[0] for row in rows} == {1.0}
+    assert 100 < followed < count / 2
+
+
+def test_levels_halve_the_customers() -> None:
+    levels = [sample_level(f"customer {number}") for number in range(20_000)]
+
+    for level in range(5):
+        assert sum(each >= level for each in levels) == pytest.approx(20_000 / 2**level, rel=0.1)

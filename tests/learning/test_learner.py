@@ -137,7 +137,7 @@ def test_population_sums_reach_the_snapshot_and_bgnbd_is_fitted_in_its_time() ->
     random = np.random.default_rng(5)
     for day in range(100, 140):
         repeats, ages = random.geometric(0.4, 20) - 1, random.integers(0, 90, 20)
-        cells = {f"rf:{times}:{day - age}:{day}": 5.0 for times, age in zip(repeats, ages, strict=True)}
+        cells = {f"rf:1:{times}:{day - age}:{day}": 5.0 for times, age in zip(repeats, ages, strict=True)}
         learner.observe_population(PopulationDay(0, day, day, {"customers": 10.0, "orders": 12.0, **cells}))
         assert learner.refit_is_due() == (day >= 114)
 
