@@ -86,7 +86,7 @@ def observe_order(sums: dict[str, float], customer_id: str, before: Mark, orders
     customers two counts of recency/frequency cells a purchase day: the cell that they left and the one that they
     entered.
     """
-    completed, first_ms, last_ms, days, gaps, sum_ln, sum_squared = before
+    completed, first_ms, _, days, gaps, sum_ln, sum_squared = before
     if orders.completed == completed:
         return
     _add(sums, "orders", 1.0)
