@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -154,6 +157,31 @@ def test_a_feed_goes_on_where_it_stopped(
         f"e{number}" for number in range(60, 100)
     )
     assert position.load() == 0, "a feed that is done is forgotten"
+
+
+def test_an_interrupted_feed_keeps_its_place(
+    new_settings: NewSettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = new_settings()
+    path = tmp_path / "orders.jsonl"
+    path.write_bytes(b"\n".join(order(number * 3_600) for number in range(10)))
+    for name in settings.model_fields_set:
+        monkeypatch.setenv(f"STREAM_APP_{name.upper()}", str(getattr(settings, name)))
+    # At one second of event time a second, the second record is due in an hour: the feed waits.
+    command = [sys.executable, "-m", "stream_app", "feed", str(path), "--speed", "1"]
+    feed = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    consumer = KafkaConsumer(settings.topic(Topic.ORDERS), auto_offset_reset="earliest", **client_arguments(settings))
+    while not consumer.poll(timeout_ms=1_000):
+        assert feed.poll() is None
+    consumer.close()
+    feed.send_signal(signal.SIGINT)
+    _, error = feed.communicate(timeout=30)
+
+    assert feed.returncode == 130
+    assert "interrupted after 1 acknowledged records: --resume goes on there" in error
+    assert program(settings, monkeypatch, "feed", str(path), "--resume", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["skipped"] == 1
+    assert len(list(read(settings, Topic.ORDERS))) == 10
 
 
 def test_a_missing_topic_is_named(new_settings: NewSettings) -> None:
