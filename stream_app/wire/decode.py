@@ -46,7 +46,10 @@ MODELS: Mapping[Topic, type[BaseModel]] = {
 }
 """The contract of every input topic."""
 
-_VALIDATE: dict[Topic, Any] = {topic: model.__pydantic_validator__.validate_json for topic, model in MODELS.items()}
+# This is the hot path of the worker. Hashing an enum member is a Python call, and looking one up on its class is slow
+# too, so members are bound once and found by identity.
+_VALIDATE: dict[int, Any] = {id(topic): model.__pydantic_validator__.validate_json for topic, model in MODELS.items()}
+_CUSTOMERS, _REROUTED, _TICKS = Topic.CUSTOMERS, Topic.REROUTED, Topic.TICKS
 _REFERENCE_TOPICS = frozenset({Topic.PRODUCTS, Topic.CALENDAR})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ONE_MS = timedelta(milliseconds=1)
@@ -97,17 +100,17 @@ def decode(
     limits
         Bounds on size, depth and time.
     """
-    position = None
-    if headers and topic is Topic.REROUTED:
-        position = source_position(headers)
-    if position is None:
-        if topic is Topic.REROUTED:
+    if topic is not _REROUTED:
+        position = Position(topic, partition, offset, limits.source_epoch)
+    else:
+        found = source_position(headers or ())
+        if found is None:
             return Rejection(
                 "no_source_position",
                 "",
                 "the record lacks valid stream-app-source-* headers: only workers write to this topic",
             )
-        position = Position(topic, partition, offset, limits.source_epoch)
+        position = found
     traceparent = traceparent_of(headers) if headers else ""
     if not value:
         return _without_value(position, key, value, record_ms, traceparent)
@@ -115,9 +118,10 @@ def decode(
     if isinstance(event, Rejection):
         return event
     at_ms: int = (event.timestamp - _EPOCH) // _ONE_MS
-    if refusal := _judge_time(at_ms, record_ms, limits):
-        return refusal
-    if position.topic is Topic.TICKS:
+    tolerance_ms = limits.future_tolerance_ms
+    if not EARLIEST_MS <= at_ms <= LATEST_MS or (tolerance_ms is not None and 0 < record_ms < at_ms - tolerance_ms):
+        return _refuse_time(at_ms, record_ms, tolerance_ms or 0)
+    if position.topic is _TICKS:
         return TimePassed(at_ms)
     return Record(position, event.customer_id, at_ms, event, max(record_ms, 0), traceparent)
 
@@ -146,7 +150,7 @@ def decode_reference(
 
 def _parse(topic: Topic, value: bytes, limits: DecodeLimits) -> Any:
     """Return the event, of whichever model the topic has, or a `Rejection`."""
-    validate = _VALIDATE.get(topic)
+    validate = _VALIDATE.get(id(topic))
     if validate is None:
         return Rejection("not_an_input", "", f"{topic} is not a topic that events are read from")
     if len(value) > limits.max_bytes:
@@ -207,7 +211,8 @@ def _bad_encoding(value: bytes) -> Rejection | None:
     return None
 
 
-def _judge_time(at_ms: int, record_ms: int, limits: DecodeLimits) -> Rejection | None:
+def _refuse_time(at_ms: int, record_ms: int, tolerance_ms: int) -> Rejection:
+    """Say what is wrong with an event time that cannot be used."""
     if at_ms < EARLIEST_MS:
         return Rejection(
             "far_past",
@@ -220,16 +225,13 @@ def _judge_time(at_ms: int, record_ms: int, limits: DecodeLimits) -> Rejection |
             "timestamp",
             f"timestamp {_date(at_ms)} lies after 2200: send the time at which the event happened",
         )
-    tolerance_ms = limits.future_tolerance_ms
-    if tolerance_ms is not None and 0 < record_ms < at_ms - tolerance_ms:
-        ahead_days = (at_ms - record_ms) / DAY_MS
-        return Rejection(
-            "far_future",
-            "timestamp",
-            f"timestamp {_date(at_ms)} is {ahead_days:,.1f} days ahead of the record's own Kafka timestamp, and "
-            f"{tolerance_ms / DAY_MS:,.1f} are tolerated: check the producer's clock and time zone",
-        )
-    return None
+    ahead_days = (at_ms - record_ms) / DAY_MS
+    return Rejection(
+        "far_future",
+        "timestamp",
+        f"timestamp {_date(at_ms)} is {ahead_days:,.1f} days ahead of the record's own Kafka timestamp, and "
+        f"{tolerance_ms / DAY_MS:,.1f} are tolerated: check the producer's clock and time zone",
+    )
 
 
 def _date(at_ms: int) -> str:
@@ -248,7 +250,7 @@ def _without_value(
         return Rejection(
             "empty", "", "the record is empty: send one JSON object (a null value, not an empty one, is a tombstone)"
         )
-    if position.topic is not Topic.CUSTOMERS:
+    if position.topic is not _CUSTOMERS:
         return Rejection(
             "empty",
             "",
