@@ -9,8 +9,6 @@ class Contact(msgspec.Struct, array_like=True, frozen=True, gc=False):
     at_ms: int
     action: str
     channel: str
-    intervention_id: str = ""
-    cost: float = 0.0
 
 
 class OpenDraw(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -25,11 +23,10 @@ class OpenDraw(msgspec.Struct, array_like=True, frozen=True, gc=False):
     cost: float
     """Cost of the contact without its incentive."""
     incentive: float
-    propensity: float
     alternatives: dict[str, float]
-    context: tuple[float, ...]
-    """What the policy looked at (`decisions.policy.CONTEXT`)."""
     tier: int
+    circumstances: tuple[float, ...]
+    """What the policy looked at besides the tier (`decisions.policy.CONTEXT`)."""
     probability: float
     value_at_stake: float
     usual_order: float

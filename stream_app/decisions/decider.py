@@ -179,8 +179,7 @@ class CatalogueDecider:
         alternatives = ledger.drawn_alternatives
         first_try = stay is not None
         cost = committed_cost(action, point.facts.mean_amount)
-        contact_id = stable_id("int", point.customer_id, ledger.epoch, action.name, point.at_ms)
-        contact = Contact(now_ms, action.name, action.channel, contact_id, cost)
+        contact = Contact(now_ms, action.name, action.channel)
         if self._arm(point) == "holdout":
             return self._would_be(
                 point,
@@ -204,7 +203,7 @@ class CatalogueDecider:
             return self._later(point, ledger, action, "budget", obstacle, first_try)
         ledger.drawn_open = False
         ledger.drawn_alternatives = {}
-        intervention = self._intervention(point, ledger, action, contact, alternatives)
+        intervention = self._intervention(point, ledger, action, cost, alternatives)
         if action.mode == "approve":
             ledger.would_be.append(contact)
             sentence = (
@@ -220,13 +219,14 @@ class CatalogueDecider:
         point: DecisionPoint,
         ledger: Ledger,
         action: Action,
-        contact: Contact,
+        cost: float,
         alternatives: dict[str, float],
     ) -> Intervention:
+        intervention_id = stable_id("int", point.customer_id, ledger.epoch, action.name, point.at_ms)
         expires_ms = point.now_ms + int(action.expires_hours * HOUR_MS)
-        content = content_of(action, point, contact.intervention_id, expires_ms)
+        content = content_of(action, point, intervention_id, expires_ms)
         return Intervention(
-            intervention_id=contact.intervention_id,
+            intervention_id=intervention_id,
             customer_id=point.customer_id,
             action=action.name,
             action_kind=action.kind,
@@ -236,7 +236,7 @@ class CatalogueDecider:
             probability=point.probability,
             interval=point.interval,
             expected_value=round(expected_gain(action, point, self.catalogue, self.policy), 4),
-            cost=round(contact.cost, 4),
+            cost=round(cost, 4),
             reasons=point.reasons(content.language),
             arm="treatment",
             propensity=ledger.drawn_propensity,

@@ -11,7 +11,7 @@ from stream_app.core.ledger import Ledger, OpenDraw
 from stream_app.core.outputs import TIERS, Arm, DecisionOutcome
 from stream_app.core.times import DAY_MS, from_ms
 from stream_app.decisions.catalogue import Action, Catalogue
-from stream_app.decisions.policy import EPOCH_DAYS, Choice, context_of, incentive_of
+from stream_app.decisions.policy import EPOCH_DAYS, Choice, circumstances_of, context_from, incentive_of
 from stream_app.decisions.types import DecisionPoint
 
 WINDOW_MS = EPOCH_DAYS * DAY_MS
@@ -40,10 +40,9 @@ def open_draw(
             action=ledger.drawn,
             cost=action.cost if action is not None else 0.0,
             incentive=incentive_of(action, facts.mean_amount) if action is not None else 0.0,
-            propensity=ledger.drawn_propensity,
             alternatives=choice.probabilities,
-            context=context_of(point),
             tier=point.tier,
+            circumstances=circumstances_of(point),
             probability=point.probability,
             value_at_stake=facts.value_at_stake(point.now_ms),
             usual_order=facts.mean_amount,
@@ -95,9 +94,9 @@ def _outcome(
         act_number=draw.act_number,
         arm=arm,
         action=draw.action,
-        propensity=draw.propensity,
+        propensity=draw.alternatives[draw.action],
         alternatives=draw.alternatives,
-        context=draw.context,
+        context=context_from(draw.tier, draw.circumstances),
         tier=TIERS[draw.tier],
         probability=draw.probability,
         value_at_stake=round(draw.value_at_stake, 4),

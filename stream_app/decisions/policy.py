@@ -103,9 +103,18 @@ def prior_belief(action: Action) -> Belief:
 
 def context_of(point: DecisionPoint) -> tuple[float, ...]:
     """Return the context columns of a decision point."""
+    return context_from(point.tier, circumstances_of(point))
+
+
+def circumstances_of(point: DecisionPoint) -> tuple[float, ...]:
+    """Return the context columns that follow those of the tiers."""
     facts = point.facts
-    tiers = (0.0,) * point.tier + (1.0,) + (0.0,) * (len(TIERS) - 1 - point.tier)
-    return (*tiers, facts.discount_share, max(0.0, -facts.sentiment), math.log1p(facts.value_at_stake(point.now_ms)))
+    return (facts.discount_share, max(0.0, -facts.sentiment), math.log1p(facts.value_at_stake(point.now_ms)))
+
+
+def context_from(tier: int, circumstances: tuple[float, ...]) -> tuple[float, ...]:
+    """Return the context columns of a tier and its circumstances."""
+    return (*(float(index == tier) for index in range(len(TIERS))), *circumstances)
 
 
 def uplift_of(action: Action, context: tuple[float, ...], snapshot: PolicySnapshot) -> tuple[float, float]:
