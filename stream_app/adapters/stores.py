@@ -56,6 +56,10 @@ class PartitionStore(StateStore, Protocol):
         """Return where restoring can begin, or None: at the changelog's beginning."""
         ...
 
+    def clear(self) -> None:
+        """Forget everything, checkpoint included: it does not fit the changelog."""
+        ...
+
     def close(self) -> None:
         """Release files; the partition went to another owner."""
         ...
@@ -189,6 +193,10 @@ class MemoryStore:
     def checkpoint(self) -> Checkpoint | None:
         """Return None: restoring begins at the changelog's beginning."""
         return None
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.close()
 
     def close(self) -> None:
         """Release the memory."""

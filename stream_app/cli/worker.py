@@ -1,6 +1,7 @@
 """`stream-app worker`: events in, scores and interventions out."""
 
 from stream_app.adapters.logs import set_up_logging
+from stream_app.adapters.stores_rocksdb import RocksdbMissingError
 from stream_app.cli.errors import CommandError, ExitCode
 from stream_app.settings import load_settings
 from stream_app.wire.partition_record import ChangelogFormatError
@@ -18,6 +19,7 @@ _ENVIRONMENT = (
     CoPartitioningError,
     FencedError,
     PublishError,
+    RocksdbMissingError,
     SourceRecreatedError,
     TopicSetupError,
     WorkerCrashedError,

@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from stream_app.adapters.clients import client_arguments
+from stream_app.adapters.consumers import stop_consumer
 from stream_app.adapters.logs import fields
 from stream_app.adapters.metrics import Recorder
 from stream_app.settings import Settings
@@ -80,7 +81,7 @@ class Changelog:
         try:
             return await self._ends(consumer, partitions)
         finally:
-            await consumer.stop()
+            await stop_consumer(consumer)
 
     async def read(self, starts: Mapping[int, int], ends: Mapping[int, int] | None, fold: Fold) -> dict[int, int]:
         """Read partitions from their start offsets to their ends and return those ends.
@@ -110,7 +111,7 @@ class Changelog:
         except KafkaError as error:
             raise ChangelogError(f"Reading {self.topic} failed: {error!r}") from error
         finally:
-            await consumer.stop()
+            await stop_consumer(consumer)
         return goals
 
     async def _read_open(self, consumer: Any, open_partitions: dict[Any, int], fold: Fold) -> None:
@@ -164,7 +165,7 @@ class Changelog:
         try:
             await consumer.start()
         except KafkaError as error:
-            await consumer.stop()
+            await stop_consumer(consumer)
             raise ChangelogError(f"No connection to the brokers for reading {self.topic}: {error!r}") from error
         consumer.assign([TopicPartition(self.topic, number) for number in partitions])
         return consumer

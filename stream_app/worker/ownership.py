@@ -78,16 +78,17 @@ class Ownership:
             The changelog cannot be read, understood or written.
         """
         begun = time.monotonic()
-        restorers = {number: Restorer(self._open_store(number)) for number in sorted(partitions)}
-        if not restorers:
+        numbers = sorted(partitions)
+        if not numbers:
             return {}
+        ends = await self._changelog.ends(numbers)
+        restorers = {number: self._restorer(number, ends[number]) for number in numbers}
 
         def fold(number: int, records: Sequence[Any]) -> None:
             restorers[number].take(records)
 
-        ends = await self._changelog.read(
-            {number: restorer.next_offset for number, restorer in restorers.items()}, None, fold
-        )
+        starts = {number: restorer.next_offset for number, restorer in restorers.items()}
+        await self._changelog.read(starts, ends, fold)
         taken = {}
         for number, restorer in restorers.items():
             taken[number] = await self._claim(number, restorer, restorer.finish(ends[number]))
@@ -131,6 +132,21 @@ class Ownership:
         assert closing is not None
         owned.store.commit(Checkpoint(closing, written.next_offset))
         owned.sequence += 1
+
+    def _restorer(self, number: int, end: int) -> Restorer:
+        store = self._open_store(number)
+        known = store.checkpoint()
+        if known is not None and known.next_offset > end:
+            logger.warning(
+                "partition %d: the local store knows the changelog up to %d, but it ends at %d: it was deleted and "
+                "created "
+                "again, and the local store is thrown away",
+                number,
+                known.next_offset,
+                end,
+            )
+            store.clear()
+        return Restorer(store)
 
     async def _claim(self, number: int, restorer: Restorer, restored: Restored) -> Owned:
         owned: Owned | None = None

@@ -192,6 +192,11 @@ class Pipeline:
             self._resting = False
             self._wake.set()
 
+    def close(self) -> None:
+        """Let go of all partitions, as the process ends."""
+        for number in list(self.owned):
+            self._let_go(number)
+
     def idle_partitions(self, since_seconds: float) -> list[int]:
         """Return the owned partitions in which nothing was processed since a moment on the steady clock."""
         return [number for number, owned in self.owned.items() if owned.active_at_seconds < since_seconds]

@@ -76,6 +76,7 @@ class Restorer:
             A value that no owner of this release or an older one can have written.
         """
         tail = self._tail
+        closed_at = -1
         for record in records:
             self.records += 1
             self.next_offset = record.offset + 1
@@ -94,6 +95,9 @@ class Restorer:
                 self.store.load(tail)
                 tail.clear()
                 self._record_value = value
+                closed_at = record.offset
+        if closed_at >= 0 and self._record_value is not None:
+            self.store.commit(Checkpoint(self._record_value, closed_at + 1))
 
     def finish(self, end_offset: int) -> Restored:
         """Return what counts, the log having been read to `end_offset`."""
@@ -104,5 +108,4 @@ class Restorer:
             record = PartitionRecord(memory=PartitionState())
         else:
             record = decode_partition_record(memoryview(self._record_value)[ENVELOPE_BYTES:])
-            self.store.commit(Checkpoint(self._record_value, self.next_offset))
         return Restored(record, self._epoch, self.next_offset, unfinished)

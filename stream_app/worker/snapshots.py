@@ -10,6 +10,7 @@ from typing import Any, Final, Self
 from aiokafka import AIOKafkaConsumer
 
 from stream_app.adapters.clients import client_arguments
+from stream_app.adapters.consumers import stop_consumer
 from stream_app.adapters.logs import fields
 from stream_app.adapters.metrics import Recorder
 from stream_app.adapters.model_registry import PRIOR, Choice, ModelRefusedError, ModelRegistry
@@ -98,7 +99,7 @@ class SnapshotFollower:
         """Disconnect."""
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            await consumer.stop()
+            await stop_consumer(consumer)
 
     async def __aenter__(self) -> Self:
         try:

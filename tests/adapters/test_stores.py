@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_app.adapters.stores import Checkpoint, MemoryStore, PartitionStore
+from stream_app.adapters.stores_rocksdb import RocksdbStore
 from stream_app.core.state import ClicksState, CustomerState, new_state
 from stream_app.wire.partition_record import PARTITION, envelope
 from stream_app.wire.state_codec import decode_state, encode_state
@@ -23,7 +24,10 @@ def sessions(state: CustomerState | None) -> int | None:
     return state.clicks.sessions if state is not None and state.clicks is not None else None
 
 
-KINDS: dict[str, Callable[[Path], PartitionStore]] = {"memory": lambda _: MemoryStore(cached_states=4)}
+KINDS: dict[str, Callable[[Path], PartitionStore]] = {
+    "memory": lambda _: MemoryStore(cached_states=4),
+    "rocksdb": lambda folder: RocksdbStore(folder / "store", cached_states=4),
+}
 
 
 @pytest.fixture(params=KINDS)
@@ -90,6 +94,36 @@ def test_items_bears_change_while_it_runs(store: PartitionStore) -> None:
             store.load({"c9": None})
     assert set(seen) >= {f"c{number}" for number in range(9)}
     assert "c9" not in seen[seen.index("c3") :]
+
+
+def test_clearing_forgets_everything(store: PartitionStore) -> None:
+    store.put("ada", state_with(1))
+    store.drain()
+    store.commit(Checkpoint(envelope(PARTITION, 1, 0), 5))
+    store.clear()
+    assert len(store) == 0
+    assert store.get("ada") is None
+    assert store.checkpoint() is None
+
+
+def test_what_was_committed_is_there_after_a_restart_and_nothing_else(tmp_path: Path) -> None:
+    store = RocksdbStore(tmp_path / "store")
+    assert store.checkpoint() is None
+    store.load({"gone": encode_state(state_with(9))})
+    store.put("ada", state_with(1))
+    store.drain()
+    store.load({"gone": None})
+    checkpoint = Checkpoint(envelope(PARTITION, 3, 7) + b"record", 42)
+    store.commit(checkpoint)
+    store.put("ada", state_with(2))
+    store.put("bob", state_with(3))
+    store.drain()
+    store.close()
+    again = RocksdbStore(tmp_path / "store")
+    assert again.checkpoint() == checkpoint
+    assert {name: sessions(state) for name, state in again.items()} == {"ada": 1}
+    assert len(again) == 1
+    again.close()
 
 
 @given(

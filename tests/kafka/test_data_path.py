@@ -1,6 +1,7 @@
 """The worker on a real broker: what comes out is what the engine alone would make of the same log."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,10 @@ from stream_app.core.topics import Topic
 from stream_app.settings import Settings
 from stream_app.wire.headers import SOURCE_OFFSET
 from stream_app.wire.partition import partition_of
+from stream_app.wire.state_codec import encode_state
 from stream_app.worker.intake import DeadLetterFloodError
 from stream_app.worker.ownership import SourceRecreatedError
-from stream_app.worker.run import TopicSetupError, build_worker
+from stream_app.worker.run import TopicSetupError, build_worker, open_store
 from tests.support import kafka as bench
 from tests.support import logs
 from tests.support.kafka import Broker, NewSettings
@@ -180,3 +182,70 @@ async def _lag_is_zero(settings: Settings) -> bool:
 
 async def _changelog_records(settings: Settings) -> int:
     return len(await bench.read_all(settings, settings.changelog_topic))
+
+
+async def test_a_store_on_disk_spares_reading_the_changelog_again(new_settings: NewSettings) -> None:
+    settings = new_settings(store="rocksdb")
+    log = bench.shop(seed=7, events=600)
+    await bench.feed(settings, log[:400])
+    await bench.process_all(settings)
+    await bench.feed(settings, log[400:])
+    metrics = Metrics("worker")
+    async with bench.worker_of(settings, metrics) as worker:
+        await bench.until_processed(settings, worker)
+    assert "stream_app_recovered_records_total 0.0" in metrics.page().decode()
+    in_changelog = await bench.restored_states(settings)
+    for number in range(settings.partitions):
+        store = open_store(settings, number, 10)
+        assert {name: encode_state(state) for name, state in store.items()} == in_changelog[number].states
+        store.close()
+
+
+async def test_idle_time_passes_by_ticks_under_the_wall_clock(new_settings: NewSettings) -> None:
+    settings = new_settings(clock="wall", tick_seconds=1, partitions=2)
+    async with bench.worker_of(settings) as worker:
+        await bench.until(lambda: worker.pipeline.is_working, "the worker is ready")
+        begun_ms = time.time() * 1000
+        await bench.until(
+            lambda: all(one.shard.memory.frontier_ms > begun_ms for one in worker.pipeline.owned.values()),
+            "both partitions have reached the present",
+        )
+    ticks = await bench.read_all(settings, settings.topic(Topic.TICKS))
+    assert {one.partition for one in ticks} == {0, 1}
+
+
+async def test_a_broker_restart_in_mid_stream_loses_nothing(worker_settings: Settings, broker: Broker) -> None:
+    if broker is None:
+        pytest.skip("the broker is not ours to restart")
+    await bench.feed(worker_settings, bench.shop(seed=8, events=3_000))
+    async with bench.worker_of(worker_settings) as worker:
+        await bench.until_written(worker_settings, 10)
+        broker.restart()
+        await bench.until_processed(worker_settings, worker)
+    await bench.assert_equals_pure(worker_settings)
+
+
+async def test_with_next_to_no_buffer_all_is_worked_off_in_the_same_order(new_settings: NewSettings) -> None:
+    settings = new_settings(buffer_records=1, max_chunk_records=7)
+    await bench.feed(settings, bench.shop(seed=9, events=1_500))
+    await bench.process_all(settings)
+    await bench.assert_equals_pure(settings)
+
+
+async def test_views_tell_of_customers_progress_and_readiness(worker_settings: Settings) -> None:
+    await bench.feed(worker_settings, bench.shop(seed=10, events=400, customers=6))
+    async with bench.worker_of(worker_settings) as worker:
+        await bench.until_processed(worker_settings, worker)
+        views = worker.views
+        assert views.readiness().ready
+        assert sum(one.lag_records for one in views.progress().values()) == 0
+        assert {topic for topic, _ in views.progress()} >= {worker_settings.topic(Topic.ORDERS)}
+        state = views.lookup("customer-1")
+        assert state is not None
+        assert state.orders is not None
+        assert views.lookup("nobody") is None
+        assert views.reasons("customer-1", "en")
+        assert views.owner_url("customer-1") == ""
+        assert views.status()["partitions"] == [0, 1, 2]
+        assert "customer-1" in dict(views.customers())
+    assert not views.readiness().ready

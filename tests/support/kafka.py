@@ -18,6 +18,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from stream_app.adapters.assembly import engine_of
 from stream_app.adapters.broker import ApacheKafka, EmbeddedBroker
 from stream_app.adapters.clients import client_arguments
+from stream_app.adapters.consumers import stop_consumer
 from stream_app.adapters.metrics import Metrics
 from stream_app.adapters.stores import MemoryStore
 from stream_app.core.events import CustomerRecord
@@ -129,7 +130,7 @@ async def read_all(settings: Settings, topic: str) -> list[Any]:
                 found[place.partition] += batch
         return [record for number in sorted(found) for record in found[number]]
     finally:
-        await consumer.stop()
+        await stop_consumer(consumer)
 
 
 async def lag(settings: Settings) -> int:
@@ -143,7 +144,7 @@ async def lag(settings: Settings) -> int:
         ends = await consumer.end_offsets(places)
         return sum([ends[place] - (await consumer.committed(place) or 0) for place in places])
     finally:
-        await consumer.stop()
+        await stop_consumer(consumer)
 
 
 async def until(condition: Callable[[], Any], what: str, patience_seconds: float = PATIENCE_SECONDS) -> None:
@@ -178,10 +179,12 @@ def excuse(worker: Worker) -> None:
     _excused.append(worker)
 
 
-async def until_processed(settings: Settings) -> None:
-    """Wait until nothing lags."""
+async def until_processed(settings: Settings, worker: Worker | None = None) -> None:
+    """Wait until nothing lags; a worker of this process that fails meanwhile fails the test."""
 
     async def done() -> bool:
+        if worker is not None and worker.failure.done():
+            raise worker.failure.result()
         return await lag(settings) == 0
 
     await until(done, "lag is zero")
