@@ -157,6 +157,12 @@ def _sentence(code: RejectionCode, kind: str, field: str, value: object, context
             return f"{shown} does not have the form that the schema states"
 
 
+def _path(location: tuple[int | str, ...]) -> str:
+    """Return the dotted path of a field; keys that a producer chose are left out, since they could be anything."""
+    known = location[:1] if location[:1] == ("attributes",) else location
+    return ".".join(str(part) for part in known)
+
+
 def _not_json(error: Mapping[str, Any]) -> Rejection:
     reason = str(error.get("ctx", {}).get("error", "malformed"))
     if "recursion limit" in reason:
@@ -182,13 +188,13 @@ def from_validation_error(failure: ValidationError) -> Rejection:
     kind = first["type"]
     if kind == "json_invalid":
         return _not_json(first)
-    field = ".".join(str(part) for part in first["loc"])
+    field = _path(first["loc"])
     if kind in {"value_error", "string_pattern_mismatch"} and field.endswith("currency"):
         code: RejectionCode = "unknown_currency"
     else:
         code = _CODES.get(kind, "wrong_type")
     detail = _sentence(code, kind, field, first["input"], first.get("ctx", {}))
-    others = list(dict.fromkeys(".".join(str(part) for part in error["loc"]) for error in errors[1:]))
+    others = list(dict.fromkeys(_path(error["loc"]) for error in errors[1:]))
     if others:
         shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")  # noqa: PLR2004 - three names are enough to start mending
         detail += f"; also wrong: {shown}"

@@ -181,6 +181,15 @@ def test_what_could_be_personal_is_never_quoted(field: str) -> None:
     assert SECRET not in rejected(Topic.CLICKSTREAM, click(**{field: long_value})).detail
 
 
+@pytest.mark.parametrize("attributes", [{SECRET: 5}, {SECRET * 40: "x"}])
+def test_a_key_that_a_producer_chose_is_never_quoted(attributes: dict[str, Any]) -> None:
+    profile = {"customer_id": "c1", "timestamp": AT, "attributes": attributes}
+    result = rejected(Topic.CUSTOMERS, json.dumps(profile).encode())
+
+    assert result.field == "attributes"
+    assert SECRET not in result.detail
+
+
 def test_a_quoted_value_is_cut_short() -> None:
     detail = rejected(Topic.ORDERS, order(status="lost" * 100)).detail
 
