@@ -135,6 +135,7 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
 
 @pytest.mark.slow
 @pytest.mark.kafka
+@pytest.mark.timeout(900)  # twenty programs are started one after the other
 def test_every_command_works_in_the_order_of_the_text(shell: Shell) -> None:
     said = {line: shell.run(line) for line in PRODUCT}
     subscriber = subprocess.Popen(
