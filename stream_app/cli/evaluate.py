@@ -13,11 +13,11 @@ from rich.table import Table
 
 from stream_app.adapters.event_files import merge_by_event_time
 from stream_app.cli.errors import CommandError, ExitCode
-from stream_app.cli.files import OpenFile, open_files, progress_over
+from stream_app.cli.files import InputTopic, OpenFile, open_files, progress_over
 from stream_app.core.records import Record
 from stream_app.core.topics import CUSTOMER_TOPICS, Topic
 from stream_app.engine.policy import EnginePolicy
-from stream_app.evaluation.baselines import BASELINES, BaselineUnavailableError
+from stream_app.evaluation.baselines import BASELINES, BaselineUnavailableError, boosting_library
 from stream_app.evaluation.page import report_page
 from stream_app.evaluation.reporting import KINDS, evaluate_pass, scores_in_test
 from stream_app.evaluation.running import PassResult, run_pass
@@ -43,7 +43,9 @@ def command(
     baselines: Annotated[
         bool, typer.Option("--baselines", help="Fit the baselines too (needs the bench extra).")
     ] = False,
-    topic: Annotated[Topic | None, typer.Option(help="What the lines are. Default: told from line or name.")] = None,
+    topic: Annotated[
+        InputTopic | None, typer.Option(help="What the lines are. Default: told from line or name.")
+    ] = None,
     preset: Annotated[str | None, typer.Option(help="Table format: uci-online-retail (told by .csv).")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a report with curves to this file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -65,6 +67,8 @@ def command(
     unknown = [name for name in names if name not in MODEL_NAMES]
     if unknown:
         raise CommandError(f"unknown model {unknown[0]!r}: choose one of {', '.join(MODEL_NAMES)}", ExitCode.USAGE)
+    if baselines:
+        _require_baselines()
     settings = load_settings()
     horizon = horizon_days or settings.horizon_days
     policy = EnginePolicy(
@@ -87,18 +91,15 @@ def command(
             except ValueError as failure:
                 raise CommandError(f"{failure}: is the file empty, or is --topic wrong?", ExitCode.FINDING) from failure
         compared = scores_in_test(passed, observations) if passed is not None else None
-        try:
-            results.append(
-                evaluate_pass(
-                    done,
-                    observations,
-                    policy.tier_thresholds,
-                    baselines=tuple(BASELINES) if baselines and index == 0 else (),
-                    compared=compared,
-                )
+        results.append(
+            evaluate_pass(
+                done,
+                observations,
+                policy.tier_thresholds,
+                baselines=tuple(BASELINES) if baselines and index == 0 else (),
+                compared=compared,
             )
-        except BaselineUnavailableError as failure:
-            raise CommandError(str(failure), ExitCode.ENVIRONMENT) from failure
+        )
         if not results[-1]["test"]:
             raise CommandError(
                 f"no {observations} observation of the last 40 % of the time span has a label yet: the files must hold "
@@ -122,6 +123,14 @@ def command(
         print(json.dumps(_json_ready(summary)))
         return
     _print(summary)
+
+
+def _require_baselines() -> None:
+    """Say at once, not after minutes of work, that a package is missing."""
+    try:
+        boosting_library()
+    except BaselineUnavailableError as failure:
+        raise CommandError(str(failure), ExitCode.ENVIRONMENT) from failure
 
 
 def _records(opened: Sequence[OpenFile], rejected: Counter[str]) -> Iterator[Record]:

@@ -5,6 +5,8 @@ would make them worse than they are.
 """
 
 from collections.abc import Callable
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +51,16 @@ class BaselineUnavailableError(RuntimeError):
     """A baseline needs a package that is not installed; the message names the remedy."""
 
 
+def boosting_library() -> Any:
+    """Return the LightGBM module; raises BaselineUnavailableError where it is not installed."""
+    try:
+        return import_module("lightgbm")
+    except ImportError as error:
+        raise BaselineUnavailableError(
+            "the boosting baseline needs LightGBM: install the extra, `pip install 'stream-app[bench]'`"
+        ) from error
+
+
 def recency_rule(observed: Observed, test_start_ms: int) -> NDArray[np.float64]:
     """Score by the time since the last order alone, as a regression on it that was fitted once."""
     return _regression(observed, test_start_ms, ("log_rec",))
@@ -68,12 +80,7 @@ def bgnbd(observed: Observed, test_start_ms: int) -> NDArray[np.float64]:
 
 def boosting(observed: Observed, test_start_ms: int) -> NDArray[np.float64]:
     """Score by LightGBM, refitted every 30 days of the test on at most 80,000 rows; raises BaselineUnavailableError."""
-    try:
-        import lightgbm  # noqa: PLC0415 - an optional package, and slow to load
-    except ImportError as error:
-        raise BaselineUnavailableError(
-            "the boosting baseline needs LightGBM: install the extra, `pip install 'stream-app[bench]'`"
-        ) from error
+    lightgbm = boosting_library()
     columns = np.stack([observed.column(name) for name in BOOSTED_FEATURES], axis=1)
     in_test = observed.at_ms >= test_start_ms
     scores = np.zeros(len(observed))

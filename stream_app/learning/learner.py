@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_app.core.effects import PopulationDay, TrainingExample
-from stream_app.core.features import FEATURE_INDEX, FEATURE_LISTS, FEATURE_NAMES, FEATURES_HASH
+from stream_app.core.features import FEATURE_INDEX, FEATURE_LISTS, FEATURE_NAMES, FEATURES_HASH, KIND
 from stream_app.core.packing import unpack
 from stream_app.core.population import BetaGeometric, PopulationTotals
 from stream_app.learning.bgnbd import fit_bgnbd
@@ -77,6 +77,7 @@ class Learner:
         self.tallies = {name: QualityTally(_RECENT_HALF_LIFE if name == "recent" else 0.0) for name in _GROUPS}
         self.drift = DriftWatch(tuple(dict.fromkeys(self.model.inputs.bases)))
         self._watched = np.array([FEATURE_INDEX[name] for name in self.drift.names], dtype=np.intp)
+        self._kind = FEATURE_INDEX[KIND]
         self._sequences: dict[int, int] = {}
         self._totals = PopulationTotals(totals={}, orders_by_day={}, cells={}, recent={})
         self._bgnbd: BetaGeometric | None = None
@@ -275,7 +276,10 @@ class Learner:
         self._clusters.add(customers, served, churned)
         safe = np.clip(served, 1e-6, 1.0 - 1e-6)
         losses = -np.log(np.where(churned, safe, 1.0 - safe))
-        self.drift.update(rows[:, self._watched].astype(np.float64), losses)
+        # After an order everybody looks alike, and how many orders fall into a block of examples is chance: only the calendar
+        # shows the same mixture of customers time after time.
+        looks = rows[:, self._kind] > 0
+        self.drift.update(rows[looks][:, self._watched].astype(np.float64), losses[looks])
         self._count("learned", len(rows))
         total, squared = self._importance
         self._importance = (total + float(importance.sum()), squared + float(importance @ importance))
