@@ -276,7 +276,8 @@ class Learner:
         self._clusters.add(customers, served, churned)
         safe = np.clip(served, 1e-6, 1.0 - 1e-6)
         losses = -np.log(np.where(churned, safe, 1.0 - safe))
-        # After an order everybody looks alike, and how many orders fall into a block of examples is chance: only the calendar
+        # After an order everybody looks alike, and how many orders fall into a block of examples is chance: only the
+        # calendar
         # shows the same mixture of customers time after time.
         looks = rows[:, self._kind] > 0
         self.drift.update(rows[looks][:, self._watched].astype(np.float64), losses[looks])
