@@ -249,3 +249,37 @@ async def test_views_tell_of_customers_progress_and_readiness(worker_settings: S
         assert views.status()["partitions"] == [0, 1, 2]
         assert "customer-1" in dict(views.customers())
     assert not views.readiness().ready
+
+
+async def test_a_topic_with_other_partitions_is_rerouted_as_a_whole(new_settings: NewSettings) -> None:
+    fewer = new_settings(partitions=2)
+    settings = new_settings(topic_orders=fewer.topic(Topic.ORDERS))
+    names = [f"customer-{number}" for number in range(9)]
+    orders = [bench.raw(logs.order(name, logs.START_MS + at * 1_000, f"{name}-{at}")) for at, name in enumerate(names)]
+    placed = [one._replace(partition=partition_of(one.key or b"", 2)) for one in orders]
+    await bench.feed(settings, [*placed, *(bench.raw(logs.click(name, logs.START_MS)) for name in names)])
+    async with bench.worker_of(settings) as worker:
+        await bench.until(
+            lambda: (
+                sum(
+                    state.orders is not None and state.clicks is not None
+                    for one in worker.pipeline.owned.values()
+                    for _, state in one.store.items()
+                )
+                == len(names)
+            ),
+            "every customer has both orders and clicks in one place",
+        )
+    assert len(await bench.read_all(settings, settings.topic(Topic.REROUTED))) == len(names)
+
+
+async def test_the_exit_status_tells_what_ended_a_worker(new_settings: NewSettings, tmp_path: Path) -> None:
+    settings = new_settings(dead_letter_flood_count=3)
+    await bench.feed(settings, [bench.Raw(Topic.ORDERS, b"ada", b"bad", logs.START_MS, 0)] * 3)
+    with bench.WorkerProcess(settings, tmp_path / "flood.log") as flooded:
+        assert flooded.wait() == 1, flooded.log.read_text()
+    assert "STREAM_APP_DEAD_LETTER_FLOOD_COUNT" in flooded.log.read_text().splitlines()[-1]
+    missing = settings.model_copy(update={"topic_orders": "never-created"})
+    with bench.WorkerProcess(missing, tmp_path / "missing.log") as refused:
+        assert refused.wait() == 3, refused.log.read_text()
+    assert "stream-app topics create" in refused.log.read_text().splitlines()[-1]
