@@ -53,7 +53,7 @@ class Batch(NamedTuple):
     finished: list[Work]
     records: int
     oldest_ms: int
-    """Kafka timestamp of the oldest of the topics' newest records; 0: none has one."""
+    """Smallest Kafka timestamp of the topics' first records; 0: none has one."""
 
 
 class Batcher:
@@ -153,10 +153,12 @@ class Batcher:
 
     def _note(self, owned: Owned, items: Sequence[Item], finished: list[Work]) -> int:
         """Count entries off their chunks; return the Kafka timestamp that latency is measured from."""
+        oldest: dict[Source, Item] = {}
         newest: dict[Source, Item] = {}
         counts: Counter[Source] = Counter()
         for work, part in groupby(items, key=_WORK):
             done = list(part)
+            oldest.setdefault(work.source, done[0])
             newest[work.source] = done[-1]
             counts[work.source] += len(done)
             work.remaining -= len(done)
@@ -166,7 +168,7 @@ class Batcher:
             position = SourcePosition(self._policy.source_epoch, item.offset + 1)
             owned.positions[source.role.value] = position
             self._metrics.count("events", counts[source], topic=source.name)
-        return min((item.record.timestamp for item in newest.values() if item.record.timestamp > 0), default=0)
+        return min((item.record.timestamp for item in oldest.values() if item.record.timestamp > 0), default=0)
 
     def _outgoing(self, output: Output) -> Outgoing:
         encoded = encode(output, self._policy.encoding)

@@ -156,7 +156,7 @@ class Pipeline:
                 async with asyncio.timeout(BUFFERED_IDLE_SECONDS if buffered else IDLE_SECONDS):
                     await self._wake.wait()
             except TimeoutError:
-                self._metrics.gauge("last_progress_timestamp_seconds", self._now_ms() / 1000)
+                continue
 
     def stop(self) -> None:
         """Let `run` end after the batch under way."""
@@ -267,7 +267,6 @@ class Pipeline:
             self._metrics.gauge("watermark_timestamp_seconds", frontier_ms / 1000, partition=str(batch.owned.partition))
         self._metrics.observe("batch_seconds", now - begun)
         self._metrics.observe("batch_records", sum(batch.records for batch in batches))
-        self._metrics.gauge("last_progress_timestamp_seconds", now_ms / 1000)
         self._metrics.gauge("buffered_records", sum(owned.aligner.buffered for owned in self.owned.values()))
 
     def _name_of_lane(self, lane: int) -> str:
