@@ -10,11 +10,11 @@ from stream_app.adapters.clients import client_arguments
 from stream_app.bench.workload import TOPICS
 from stream_app.settings import load_settings
 
-COMMIT_SECONDS = 1.0
+COMMIT_SECONDS = 0.5
 
 
 async def read() -> None:
-    """Read and parse for ever, and commit once a second."""
+    """Read and parse for ever, and commit twice a second."""
     settings = load_settings()
     consumer = AIOKafkaConsumer(
         *(settings.topic(role) for role in TOPICS),

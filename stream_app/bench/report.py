@@ -31,7 +31,7 @@ def ratios(standings: Sequence[Standing]) -> dict[str, float]:
 def as_table(conditions: Mapping[str, Any], standings: Sequence[Standing]) -> str:
     """Return the standings for a terminal, conditions first."""
     lines = [f"{name.replace('_', ' ')}: {_number(value)}" for name, value in conditions.items()]
-    lines += ["", f"{'contender':<13}{'events/s':>10}{'cpu us':>8}{'broker us':>10}{'MiB':>7}{'start s':>8}  "]
+    lines += ["", f"{'contender':<13}{'events/s':>10}{'cpu us':>10}{'broker us':>11}{'MiB':>7}{'start s':>8}  "]
     found = ratios(standings)
     for standing in standings:
         if standing.events_per_second is None:
@@ -40,8 +40,8 @@ def as_table(conditions: Mapping[str, Any], standings: Sequence[Standing]) -> st
         run = standing.runs[-1]
         cells = [
             f"{standing.events_per_second:>10,.0f}",
-            f"{_or_dash(standing.cpu_microseconds_per_event):>8}",
-            f"{_or_dash(run.broker_cpu_microseconds_per_event):>10}",
+            f"{_or_dash(standing.cpu_microseconds_per_event):>10}",
+            f"{_or_dash(run.broker_cpu_microseconds_per_event):>11}",
             f"{_or_dash(run.peak_memory_mebibytes):>7}",
             f"{run.start_seconds:>8}",
         ]
