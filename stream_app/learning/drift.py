@@ -17,8 +17,13 @@ from numpy.typing import NDArray
 from river import drift
 
 BLOCK = 64
-GROWING = frozenset({"log_tenure", "log_norders", "log_ndays", "cancels", "reviews_known", "clicks_known", "calendar"})
-"""Features that change as a shop gets older, or that tell the moment."""
+GROWING = frozenset(
+    {
+        "log_tenure", "log_norders", "log_ndays", "single", "lg_mu", "lg_sd", "log_ewma_gap", "cancels", "reviews_known",
+        "clicks_known", "calendar",
+    }
+)  # fmt: skip
+"""Features that change as a shop's history grows (counts of all orders, gaps that leave the prior), or tell the moment."""
 
 _WARM_UP_BLOCKS = 30
 _ADWIN_DELTA = 0.001

@@ -116,7 +116,20 @@ ORDER_MODEL_INPUTS = (
 )
 """Inputs of the model that is blind to clicks and texts: what those add is measured against it."""
 
-DEFAULT_INPUTS = (*ORDER_MODEL_INPUTS, *OTHER_INPUTS)
+CROSSED_OTHER_INPUTS = (
+    "click_fresh",
+    "clicks_30",
+    "sessions_7",
+    "sessions_30",
+    "visit_trend",
+    "visit_since_order",
+    "cart_open",
+    "sentiment",
+    "complaint_fresh",
+)
+"""Visits and texts that say much about a silent customer and little about one who has just ordered."""
+
+DEFAULT_INPUTS = (*ORDER_MODEL_INPUTS, *OTHER_INPUTS, *(name + ON_CALENDAR for name in CROSSED_OTHER_INPUTS))
 """Inputs of the default model: what both kinds share, and how each departs from it, under one small prior variance."""
 
 OFFSET = "lo_gampois_dec"
