@@ -13,6 +13,7 @@ from stream_app.decisions.decider import EPOCH_MS
 from stream_app.decisions.policy import FLOOR_ACTION, FLOOR_NOTHING
 from stream_app.decisions.types import NOTHING, Act, DecisionPoint, Suppress
 from tests.support.decisions import (
+    NOON_MS,
     SHIPPED,
     Decided,
     any_facts,
@@ -39,20 +40,35 @@ def most_within(times_ms: list[int], days: float) -> int:
     return max((sum(start <= t < start + span_ms for t in times_ms) for start in times_ms), default=0)
 
 
+def assert_caps_hold(run: Decided) -> None:
+    guards = CAPPED.guardrails
+    for customer in run.ledgers:
+        contacts = [(to_ms(i.decided_at), i.action, i.channel) for i in sent(run) if i.customer_id == customer]
+        for cap in guards.total_caps:
+            assert most_within([t for t, _, _ in contacts], cap.days) <= cap.count
+        for channel, caps in guards.channel_caps.items():
+            for cap in caps:
+                assert most_within([t for t, _, c in contacts if c == channel], cap.days) <= cap.count
+        for action in CAPPED.actions:
+            times = [t for t, name, _ in contacts if name == action.name]
+            assert most_within(times, action.cooldown_days) <= 1 or not action.cooldown_days
+            assert all(most_within(times, cap.days) <= cap.count for cap in action.caps)
+
+
 @given(sequences(willing_facts, max_size=60))
 def test_no_rolling_window_ever_holds_more_contacts_than_its_cap(points: list[DecisionPoint]) -> None:
-    run = Decided(decider(CAPPED)).on(points)
-    contacts = [(to_ms(i.decided_at), i.action, i.channel) for i in sent(run)]
-    guards = CAPPED.guardrails
-    for cap in guards.total_caps:
-        assert most_within([t for t, _, _ in contacts], cap.days) <= cap.count
-    for channel, caps in guards.channel_caps.items():
-        for cap in caps:
-            assert most_within([t for t, _, c in contacts if c == channel], cap.days) <= cap.count
-    for action in CAPPED.actions:
-        times = [t for t, name, _ in contacts if name == action.name]
-        assert most_within(times, action.cooldown_days) <= 1 or not action.cooldown_days
-        assert all(most_within(times, cap.days) <= cap.count for cap in action.caps)
+    assert_caps_hold(Decided(decider(CAPPED)).on(points))
+
+
+@given(st.integers(0, 10**9), st.integers(1, 10))
+def test_caps_hold_and_bind_where_every_week_asks_for_a_contact(customer: int, step_days: int) -> None:
+    looks = range(0, 400, step_days)
+    run = Decided(decider(CAPPED)).on(
+        [point(customer_id=f"c{customer}", at_ms=NOON_MS + day * DAY_MS, tier=3, probability=0.9) for day in looks]
+    )
+    assert_caps_hold(run)
+    assert max(most_within([to_ms(i.decided_at) for i in sent(run)], 60), 0) == 2
+    assert any(d.suppressed.reason == "cap" for d in run.those(Suppress))
 
 
 @given(sequences(willing_facts, max_size=30), st.integers(2, 5))
