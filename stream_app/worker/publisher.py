@@ -5,7 +5,8 @@ does not wait for, and logs a failed send where we must crash.
 """
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer
@@ -52,10 +53,22 @@ def new_producer(settings: Settings, *, idempotent: bool) -> AIOKafkaProducer:
 
 
 class Publisher:
-    """Sends through one producer, which its owner starts and stops."""
+    """Sends through one producer, which its owner starts and stops.
 
-    def __init__(self, producer: AIOKafkaProducer) -> None:
+    Parameters
+    ----------
+    producer
+        Started.
+    now_ms
+        Wall clock: no record gets a later timestamp. Brokers refuse records from the future (Kafka 4: by an hour), and
+        one event that is a little ahead must not stop its worker for ever.
+    """
+
+    def __init__(
+        self, producer: AIOKafkaProducer, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    ) -> None:
         self._producer = producer
+        self._now_ms = now_ms if now_ms is not None else _wall_clock_ms
         self._partition_counts: dict[str, int] = {}
 
     async def send(self, records: Iterable[Outgoing]) -> None:
@@ -100,10 +113,11 @@ class Publisher:
         return WrittenRange(first, following, is_unbroken)
 
     def _append(self, builders: list[Any], record: Outgoing) -> None:
+        timestamp_ms = None if record.timestamp_ms is None else min(record.timestamp_ms, self._now_ms())
         for _ in range(2):
             if builders:
                 taken = builders[-1].append(
-                    timestamp=record.timestamp_ms, key=record.key, value=record.value, headers=list(record.headers)
+                    timestamp=timestamp_ms, key=record.key, value=record.value, headers=list(record.headers)
                 )
                 if taken is not None:
                     return
@@ -135,3 +149,7 @@ class Publisher:
                 raise PublishError(f"Nothing is known of topic {topic}: {error!r}") from error
             self._partition_counts[topic] = count
         return count
+
+
+def _wall_clock_ms() -> int:
+    return time.time_ns() // 1_000_000
