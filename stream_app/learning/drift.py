@@ -19,11 +19,12 @@ from river import drift
 BLOCK = 64
 GROWING = frozenset(
     {
-        "log_tenure", "log_norders", "log_ndays", "single", "lg_mu", "lg_sd", "log_ewma_gap", "cancels", "reviews_known",
-        "clicks_known", "calendar",
+        *("log_tenure", "log_norders", "log_ndays", "single", "cancels", "reviews_known", "clicks_known"),
+        *("lg_mu", "lg_sd", "log_ewma_gap"),
+        "calendar",
     }
-)  # fmt: skip
-"""Features that change as a shop's history grows (counts of all orders, gaps that leave the prior), or tell the moment."""
+)
+"""Counts of all orders and gaps that leave the prior: they change as a history grows; and the kind of the moment."""
 
 _WARM_UP_BLOCKS = 30
 _ADWIN_DELTA = 0.001
