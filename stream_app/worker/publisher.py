@@ -64,9 +64,7 @@ class Publisher:
         one event that is a little ahead must not stop its worker for ever.
     """
 
-    def __init__(
-        self, producer: AIOKafkaProducer, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
-    ) -> None:
+    def __init__(self, producer: AIOKafkaProducer, now_ms: Callable[[], int] | None = None) -> None:
         self._producer = producer
         self._now_ms = now_ms if now_ms is not None else _wall_clock_ms
         self._partition_counts: dict[str, int] = {}
