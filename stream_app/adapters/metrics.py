@@ -106,6 +106,14 @@ class Metrics:
             self._counts_of_series[name] -= 1
             self._gauges[name].remove(*values)
 
+    def total(self, name: CounterName) -> float:
+        """Return a counter's sum over its labels; 0 where this process has no such counter."""
+        counter = self._counters.get(name)
+        if counter is None:
+            return 0.0
+        samples = (sample for family in counter.collect() for sample in family.samples)
+        return sum(sample.value for sample in samples if sample.name.endswith("_total"))
+
     def page(self) -> bytes:
         """Return the page that Prometheus reads (`CONTENT_TYPE`)."""
         return generate_latest(self.registry)

@@ -11,7 +11,9 @@ import aiohttp
 from aiohttp import web
 
 from stream_app import __version__
+from stream_app.adapters.logs import fields
 from stream_app.adapters.metrics import CONTENT_TYPE, Metrics
+from stream_app.adapters.metrics_catalogue import CounterName
 from stream_app.settings import Settings
 from stream_app.worker.http_api import CustomerApi, is_loopback
 from stream_app.worker.http_ports import Probed, Readiness, WorkerViews
@@ -19,6 +21,18 @@ from stream_app.worker.http_progress import UNREADY_PATIENCE, ProgressWatch
 from stream_app.worker.http_serving import HttpConfigurationError, Listener, ListenerThread
 
 __all__ = ["HttpConfigurationError", "HttpServices"]
+
+LOG_SECONDS = 60.0
+"""How often one line says what was done since the last."""
+TOLD: tuple[CounterName, ...] = (
+    "events",
+    "dead_letters",
+    "rerouted",
+    "interventions",
+    "suppressed",
+    "examples_learned",
+    "examples_skipped",
+)
 
 SAMPLE_SECONDS = 1.0
 """How often lag and progress are looked at; both are O(owned partitions)."""
@@ -72,6 +86,7 @@ class HttpServices:
         self._now_seconds = now_seconds
         self._watch = ProgressWatch(settings.stall_seconds)
         self._shown: set[tuple[str, int]] = set()
+        self._told: dict[CounterName, float] = {}
         self._seen = Seen(Readiness(ready=False, reason="starting"), "", monotonic_seconds())
         self._stack = contextlib.AsyncExitStack()
         self.metrics_url = ""
@@ -135,8 +150,21 @@ class HttpServices:
         self._metrics.gauge("last_progress_timestamp_seconds", last_progress)
         return self._seen.problem
 
+    def _tell(self) -> None:
+        """Log the one line that says what this process did lately: numbers only."""
+        totals = {name: self._metrics.total(name) for name in TOLD}
+        done = {name: totals[name] - self._told.get(name, 0.0) for name in TOLD if totals[name]}
+        self._told = totals
+        lag_records = sum(one.lag_records for one in self._process.progress().values())
+        state = self._seen.problem or self._seen.readiness.reason or "ok"
+        logger.info("at work", extra=fields(state=state, lag_records=lag_records, **done))
+
     async def _sample_for_ever(self) -> None:
+        next_line_seconds = self._monotonic_seconds() + LOG_SECONDS
         while True:
+            if self._monotonic_seconds() >= next_line_seconds:
+                next_line_seconds += LOG_SECONDS
+                self._tell()
             before = self._seen.problem
             problem = self.sample()
             if problem and problem != before:

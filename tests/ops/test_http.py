@@ -17,6 +17,7 @@ from stream_app.core.ledger import Contact, Ledger
 from stream_app.core.outputs import Reason
 from stream_app.core.state import CustomerState, Observation, OrdersState, ScoreState, new_state
 from stream_app.settings import Settings
+from stream_app.worker import http
 from stream_app.worker.http import HttpConfigurationError, HttpServices
 from stream_app.worker.http_ports import Progress, Readiness, advertised_url
 from stream_app.worker.http_progress import UNREADY_PATIENCE, ProgressWatch
@@ -344,3 +345,28 @@ async def test_a_loop_that_hangs_is_not_alive() -> None:
         await services.stop()
 
     assert (status, text) == (503, "the event loop has been busy for 601 s")
+
+
+async def test_a_line_now_and_then_says_what_was_done(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "SAMPLE_SECONDS", 0.01)
+    caplog.set_level("INFO", "stream_app.worker.http")
+    now = [0.0]
+    worker, metrics = ShownWorker(), Metrics("worker")
+    worker.positions = {("orders", 0): Progress(5, 12)}
+    services = HttpServices(settings(), worker, metrics, worker, monotonic_seconds=lambda: now[0])
+    await services.start()
+    try:
+        metrics.count("events", 3, topic="orders")
+        metrics.count("events", 4, topic="reviews")
+        await asyncio.sleep(0)  # the sampler begins
+        now[0] = http.LOG_SECONDS
+        async with asyncio.timeout(30):
+            while not any(record.message == "at work" for record in caplog.records):  # noqa: ASYNC110 - logs have no event
+                await asyncio.sleep(0.01)
+    finally:
+        await services.stop()
+
+    (line,) = [record for record in caplog.records if record.message == "at work"]
+    assert line.__dict__["stream_app_fields"] == {"state": "ok", "lag_records": 7, "events": 7.0}
