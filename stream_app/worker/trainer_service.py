@@ -73,6 +73,7 @@ class TrainerService:
         self._saving = asyncio.Lock()
         self._saved_positions = dict(run.positions)
         self._saved_at = self._published_at = time.monotonic()
+        self._published_days = 0
         self._counted = (0, 0, 0, 0)
         self.readiness_now = Readiness(ready=False, reason="joining the consumer group")
 
@@ -116,8 +117,10 @@ class TrainerService:
         self._show_counts()
         now = time.monotonic()
         settings = self._settings
-        enough = self._run.examples_since_snapshot >= settings.snapshot_examples and not self._catching_up()
-        if enough and now - self._published_at >= settings.snapshot_seconds:
+        # Before the first labels are due, newer population statistics alone make a better prior.
+        moved = self._run.population_days > self._published_days
+        enough = moved or self._run.examples_since_snapshot >= settings.snapshot_examples
+        if enough and not self._catching_up() and now - self._published_at >= settings.snapshot_seconds:
             await self.publish()
         elif now - self._saved_at >= settings.checkpoint_seconds or self._unacked_count >= UNACKED_EVENTS:
             await self.save()
@@ -130,10 +133,11 @@ class TrainerService:
     async def publish(self) -> ModelSnapshot:
         """Make a snapshot of the present model, save, then send it."""
         async with self._saving:
-            snapshot = self._run.snapshot()
+            population_days, snapshot = self._run.population_days, self._run.snapshot()
             await self._save(force=True)
             size = await self._publisher.publish(snapshot)
             self._published_at = time.monotonic()
+            self._published_days = population_days
         self._metrics.count("snapshots_published")
         self._show_model(snapshot)
         logger.info(
