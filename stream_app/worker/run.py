@@ -59,6 +59,10 @@ class WorkerCrashedError(RuntimeError):
     """Faust gave up; its reason is the cause."""
 
 
+class StopTimeoutError(RuntimeError):
+    """A graceful stop took too long."""
+
+
 class Worker(NamedTuple):
     """A worker put together and not yet started."""
 
@@ -173,14 +177,7 @@ async def running(worker: Worker) -> AsyncIterator[None]:
     tasks: list[asyncio.Task[None]] = []
 
     def watch(work: Callable[[], Awaitable[None]], name: str) -> None:
-        async def guarded() -> None:
-            try:
-                await work()
-            except Exception as error:  # noqa: BLE001 - whatever it is, it ends the process, and is told there
-                if not worker.failure.done():
-                    worker.failure.set_result(error)
-
-        tasks.append(asyncio.create_task(guarded(), name=name))
+        tasks.append(asyncio.create_task(_guarded(work, name, worker.failure), name=name))
 
     models = SnapshotFollower(worker.settings, worker.metrics, worker.pipeline.install)
     try:
@@ -199,7 +196,7 @@ async def running(worker: Worker) -> AsyncIterator[None]:
         yield
     finally:
         try:
-            await _stop_or_end(worker.app.stop())
+            await _stop_app(worker.app, tasks)
         finally:
             worker.pipeline.stop()
             for task in tasks:
@@ -209,6 +206,33 @@ async def running(worker: Worker) -> AsyncIterator[None]:
             worker.pipeline.close()
             await models.stop()
             await worker.producer.stop()
+
+
+async def _guarded(work: Callable[[], Awaitable[None]], name: str, failure: asyncio.Future[BaseException]) -> None:
+    """Do work, and report whatever ends it before its time: that ends the process."""
+    try:
+        await work()
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if not failure.done() and (task is None or not task.cancelling()):
+            failure.set_result(WorkerCrashedError(f"the worker's part {name!r} was cancelled from within"))
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, it ends the process, and is told there
+        if not failure.done():
+            failure.set_result(error)
+
+
+async def _stop_app(app: WorkerApp, tasks: list[asyncio.Task[None]]) -> None:
+    """Stop Faust gracefully, but do not wait for ever."""
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            await app.stop()
+    except TimeoutError:
+        for task in tasks:
+            task.cancel()
+        raise StopTimeoutError(
+            f"the worker did not stop in {STOP_SECONDS:.0f} s and ends now; what was not finished will be done again"
+        ) from None
 
 
 async def serve(settings: Settings, metrics: Metrics, stop: asyncio.Event) -> None:
@@ -254,20 +278,15 @@ def run_worker(settings: Settings) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        await serve(settings, Metrics("worker"), stop)
+        try:
+            await serve(settings, Metrics("worker"), stop)
+        except StopTimeoutError as error:
+            logger.critical("%s", error)
+            logging.shutdown()
+            # Whatever hung once may hang the interpreter's own shutdown, too.
+            os._exit(EXIT_STOP_TIMEOUT)
 
     asyncio.run(main())
-
-
-async def _stop_or_end(stop: Awaitable[None]) -> None:
-    """Wait for a graceful stop, but not for ever: what was not finished is not acknowledged, and will be done again."""
-    try:
-        async with asyncio.timeout(STOP_SECONDS):
-            await stop
-    except TimeoutError:
-        logger.critical("the worker did not stop in %.0f s and ends now; nothing is lost", STOP_SECONDS)
-        logging.shutdown()
-        os._exit(EXIT_STOP_TIMEOUT)
 
 
 async def _start_producer(settings: Settings) -> AIOKafkaProducer:

@@ -200,6 +200,17 @@ async def until_written(settings: Settings, records: int) -> None:
     await until(done, f"{records} more changelog records")
 
 
+async def until_progress(settings: Settings) -> None:
+    """Wait until the group has committed more than now, or everything."""
+    before = await lag(settings)
+
+    async def done() -> bool:
+        now = await lag(settings)
+        return now == 0 or now < before
+
+    await until(done, "progress", patience_seconds=120)
+
+
 def home(record: Raw, settings: Settings) -> int:
     """Return the partition of a record."""
     return _place(settings, record)
