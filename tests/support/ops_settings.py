@@ -3,9 +3,7 @@
 import uuid
 from pathlib import Path
 
-from kafka.admin import KafkaAdminClient, NewTopic
-
-from stream_app.adapters.clients import client_arguments
+from stream_app.adapters.topics_admin import create_topics
 from stream_app.core.topics import Topic
 from stream_app.settings import Settings
 
@@ -27,10 +25,5 @@ def single_partition_settings(bootstrap: str, data_dir: Path) -> Settings:
         snapshot_examples=10,
         **topics,  # type: ignore[arg-type]  # mypy cannot see that all of these fields are strings
     )
-    admin = KafkaAdminClient(**client_arguments(settings))
-    try:
-        used = (Topic.TRAINING, Topic.POPULATION, Topic.SNAPSHOTS, Topic.OUTCOMES)
-        admin.create_topics([NewTopic(settings.topic(topic), 1, 1) for topic in used])
-    finally:
-        admin.close()
+    create_topics(settings)
     return settings
