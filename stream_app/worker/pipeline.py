@@ -44,6 +44,10 @@ class ChunkSource(Protocol):
         """Tell whether the log is known to hold records that were not handed over."""
         ...
 
+    def held(self) -> tuple[int, int]:
+        """Return records and bytes that were fetched and are not done."""
+        ...
+
 
 class CoPartitioningError(RuntimeError):
     """A source partition came without its customers' partition."""
@@ -267,7 +271,8 @@ class Pipeline:
             self._metrics.gauge("watermark_timestamp_seconds", frontier_ms / 1000, partition=str(batch.owned.partition))
         self._metrics.observe("batch_seconds", now - begun)
         self._metrics.observe("batch_records", sum(batch.records for batch in batches))
-        self._metrics.gauge("buffered_records", sum(owned.aligner.buffered for owned in self.owned.values()))
+        records, _ = self._consumer.held()
+        self._metrics.gauge("buffered_records", records)
 
     def _name_of_lane(self, lane: int) -> str:
         return next(source.name for source in self._sources.values() if source.lane == lane)

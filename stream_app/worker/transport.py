@@ -119,6 +119,10 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         position, highwater = self._polled.get(source, (None, None))
         return position is None or highwater is None or position < highwater
 
+    def held(self) -> tuple[int, int]:
+        """Return records and bytes that were fetched and are not done."""
+        return self.ledger.held_records, self.ledger.held_bytes
+
     def polled_sources(self) -> list[SourcePartition]:
         """Return the partitions that were polled since the last seek."""
         return list(self._polled)
