@@ -100,7 +100,7 @@ class Engine:
         shard.memory.model_version = self.scorer.version
         block = Block()
         for index, entry in enumerate(entries):
-            if isinstance(entry, Record) and self._is_far_future(shard, entry):
+            if self.is_far_future(shard, entry):
                 detail = (
                     f"event time is more than {self.policy.max_jump_ms // DAY_MS} days ahead of everything before it; "
                     "mend the timestamp, or raise max_event_time_jump_days if the data really has such a gap"
@@ -120,10 +120,13 @@ class Engine:
         """Let event time pass up to a moment with nothing else happening."""
         return self.process(shard, [TimePassed(to_ms)])
 
-    def _is_far_future(self, shard: Shard, record: Record) -> bool:
+    def is_far_future(self, shard: Shard, entry: Entry) -> bool:
+        """Say whether an entry is further ahead of the partition than any event may be; time does not follow it."""
+        if not isinstance(entry, Record):
+            return False
         frontier_ms = shard.memory.frontier_ms
         is_known = self.policy.event_clock and frontier_ms > 0
-        return is_known and record.at_ms > frontier_ms + self.policy.max_jump_ms
+        return is_known and entry.at_ms > frontier_ms + self.policy.max_jump_ms
 
     def _due_of(self, shard: Shard, customer_id: str) -> int:
         state = shard.store.get(customer_id)

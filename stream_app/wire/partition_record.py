@@ -6,6 +6,7 @@ batch is atomic even where it does not fit into one Kafka record batch, and an o
 anything.
 """
 
+from collections.abc import Iterable
 from struct import Struct
 from typing import NamedTuple
 
@@ -17,8 +18,12 @@ from stream_app.core.topics import Topic
 PARTITION_KEY = b"\xff\x00partition"
 """Key of partition records: no UTF-8, so that no customer id can equal it."""
 
+OUTBOX_KEY = b"\xff\x00outbox"
+"""Keys of outbox parts begin so; a number follows."""
+
 STATE = 1
 PARTITION = 2
+OUTBOX = 3
 VERSION = 1
 
 _ENVELOPE = Struct(">BIQ")
@@ -53,6 +58,11 @@ class PartitionRecord(msgspec.Struct, array_like=True, frozen=True):
     """By topic role."""
     outbox: tuple[PendingSend, ...] = ()
     """Interventions of this batch: a new owner sends them again, in case that the old one did not come to it."""
+    outbox_parts: int = 0
+    """How many outbox records of the same batch hold the interventions instead, where they are too large for this one.
+
+    Compaction can take them only after a later batch wrote its own, and by then these have been sent.
+    """
 
 
 class Envelope(NamedTuple):
@@ -69,7 +79,9 @@ class ChangelogFormatError(ValueError):
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(PartitionRecord).decode
-_KNOWN = {STATE, PARTITION}
+_encode_part = msgspec.msgpack.Encoder().encode
+_decode_part = msgspec.msgpack.Decoder(tuple[PendingSend, ...]).decode
+_KNOWN = {STATE, PARTITION, OUTBOX}
 
 
 def envelope(kind: int, epoch: int, sequence: int) -> bytes:
@@ -90,8 +102,9 @@ def read_envelope(value: bytes) -> Envelope:
     tag, epoch, sequence = _unpack_from(value)
     if tag >> 4 != VERSION or tag & 0xF not in _KNOWN:
         raise ChangelogFormatError(
-            f"a changelog value with tag {tag:#04x}, and this release knows {VERSION << 4 | STATE:#04x} and "
-            f"{VERSION << 4 | PARTITION:#04x}: run the release that wrote it, or a newer one"
+            f"a changelog value with tag {tag:#04x}, and this release knows "
+            f"{', '.join(f'{VERSION << 4 | known:#04x}' for known in sorted(_KNOWN))}: "
+            "run the release that wrote it, or a newer one"
         )
     return Envelope(tag & 0xF, epoch, sequence)
 
@@ -113,3 +126,34 @@ def decode_partition_record(payload: bytes | memoryview) -> PartitionRecord:
         return _decode(payload)
     except msgspec.MsgspecError as error:
         raise ChangelogFormatError(f"damaged partition record ({len(payload)} bytes): {error}") from error
+
+
+def encode_outbox_parts(outbox: tuple[PendingSend, ...], most_bytes: int) -> list[bytes]:
+    """Return payloads of outbox records of at most about `most_bytes` each; the inverse of `decode_outbox_parts`."""
+    parts: list[bytes] = []
+    group: list[PendingSend] = []
+    size = 0
+    for pending in outbox:
+        weight = len(pending.value or b"") + sum(len(name) + len(value) for name, value in pending.headers)
+        if group and size + weight > most_bytes:
+            parts.append(_encode_part(tuple(group)))
+            group, size = [], 0
+        group.append(pending)
+        size += weight
+    if group:
+        parts.append(_encode_part(tuple(group)))
+    return parts
+
+
+def decode_outbox_parts(payloads: Iterable[bytes | memoryview]) -> tuple[PendingSend, ...]:
+    """Return the interventions of outbox records, in their order.
+
+    Raises
+    ------
+    ChangelogFormatError
+        A payload is damaged.
+    """
+    try:
+        return tuple(pending for payload in payloads for pending in _decode_part(payload))
+    except msgspec.MsgspecError as error:
+        raise ChangelogFormatError(f"damaged outbox record: {error}") from error

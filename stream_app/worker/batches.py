@@ -105,19 +105,25 @@ class Batcher:
         finished: list[Work] = []
         records, oldest_ms = 0, 0
         if owned.ready:
-            self._catch_up(owned, owned.ready[0].at_ms, effects)
-            if _changes(effects) < CHANGES_PER_BATCH:
-                count = min(len(owned.ready), self._policy.records)
-                items = [owned.ready.popleft() for _ in range(count)]
+            while owned.ready and records < self._policy.records and _changes(effects) < CHANGES_PER_BATCH:
+                head = owned.ready[0]
+                if self._engine.is_far_future(owned.shard, head.entry):
+                    items = [owned.ready.popleft()]
+                else:
+                    self._catch_up(owned, head.at_ms, effects)
+                    if _changes(effects) >= CHANGES_PER_BATCH:
+                        break
+                    items = self._within_a_day(owned, self._policy.records - records)
                 result = self._engine.process(owned.shard, [item.entry for item in items], owned.hold_ms)
                 effects.append(result)
                 for index, code, detail in result.rejected:
                     item = items[index]
                     letter = self._intake.refuse_as(item.work.source, item.record, code, "timestamp", detail)
                     dead_letters.append(letter)
-                oldest_ms = self._note(owned, items, finished)
+                noted_ms = self._note(owned, items, finished)
+                oldest_ms = min(filter(None, (oldest_ms, noted_ms)), default=0)
                 owned.seen_ms = max(owned.seen_ms, _newest_ms(items, {index for index, _, _ in result.rejected}))
-                records = count
+                records += len(items)
         elif owned.seen_ms > owned.shard.memory.frontier_ms and (
             owned.hold_ms is None or owned.hold_ms > owned.shard.memory.frontier_ms
         ):
@@ -129,10 +135,21 @@ class Batcher:
         outputs = dead_letters
         pending: list[PendingSend] = []
         for effect in effects:
-            outputs += [self._outgoing(output) for output in effect.outputs]
-            pending += [self._pending(output) for output in effect.interventions if self._is_fresh(output, now_ms)]
+            outputs += [self._outgoing(output, now_ms) for output in effect.outputs]
+            pending += [
+                self._pending(output, now_ms) for output in effect.interventions if self._is_fresh(output, now_ms)
+            ]
         outbox = tuple(pending)
         return Batch(owned, owned.changelog_batch(outbox), outputs, outbox, effects, finished, records, oldest_ms)
+
+    def _within_a_day(self, owned: Owned, most: int) -> list[Item]:
+        """Take what is ready up to a day of event time: what comes due between entries belongs to the batch as well."""
+        ready = owned.ready
+        last_ms = ready[0].at_ms + MAX_TIME_STEP_MS
+        items = [ready.popleft()]
+        while ready and len(items) < most and ready[0].at_ms <= last_ms:
+            items.append(ready.popleft())
+        return items
 
     def to_outgoing(self, pending: PendingSend) -> Outgoing:
         """Return an outbox entry as it is sent, the first time and every time again."""
@@ -170,15 +187,17 @@ class Batcher:
             self._metrics.count("events", counts[source], topic=source.name)
         return min((item.record.timestamp for item in oldest.values() if item.record.timestamp > 0), default=0)
 
-    def _outgoing(self, output: Output) -> Outgoing:
+    def _outgoing(self, output: Output, now_ms: int) -> Outgoing:
         encoded = encode(output, self._policy.encoding)
-        timestamp_ms = encoded.timestamp_ms if encoded.timestamp_ms >= 0 else None
+        timestamp_ms = min(encoded.timestamp_ms, now_ms) if encoded.timestamp_ms >= 0 else None
         name = self._topic_name(encoded.topic)
         return Outgoing(name, None, encoded.key, encoded.value, encoded.headers, timestamp_ms)
 
-    def _pending(self, output: Output) -> PendingSend:
+    def _pending(self, output: Output, now_ms: int) -> PendingSend:
         encoded = encode(output, self._policy.encoding)
-        return PendingSend(encoded.topic, encoded.key, encoded.value, encoded.headers, encoded.timestamp_ms)
+        # Brokers refuse record timestamps that lie in the future, as those of simulated or badly clocked events may.
+        timestamp_ms = min(encoded.timestamp_ms, now_ms)
+        return PendingSend(encoded.topic, encoded.key, encoded.value, encoded.headers, timestamp_ms)
 
     def _is_fresh(self, output: Output, now_ms: int) -> bool:
         """Staleness is the shell's: what is too old to send is dropped and counted, and no state knows of it."""

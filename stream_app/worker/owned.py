@@ -6,17 +6,23 @@ from typing import Any
 from stream_app.adapters.stores import PartitionStore
 from stream_app.engine.shard import Shard
 from stream_app.wire.partition_record import (
+    OUTBOX,
+    OUTBOX_KEY,
     PARTITION,
     PARTITION_KEY,
     STATE,
     PartitionRecord,
     PendingSend,
     SourcePosition,
+    encode_outbox_parts,
     encode_partition_record,
     envelope,
 )
 from stream_app.worker.aligner import Aligner, Item
 from stream_app.worker.intake import Source
+
+OUTBOX_PART_BYTES = 256 << 10
+"""A larger outbox is spread over records of its own, far below what a broker takes in one record."""
 
 
 class Owned:
@@ -53,6 +59,8 @@ class Owned:
         self.sequence = 0
         self.next_offset = 0
         """Where our next changelog batch must come to stand: elsewhere means that someone else writes."""
+        self.closing = b""
+        """The last partition record with its whole outbox, as a local store keeps it."""
         self.ready: deque[Item] = deque()
         """Released by the merge and not yet processed."""
         self.hold_ms: int | None = None
@@ -77,7 +85,14 @@ class Owned:
         records: list[tuple[bytes, bytes | None]] = [(customer_id.encode(), None) for customer_id in forgotten]
         records += [(customer_id.encode(), prefix + encoded) for customer_id, encoded in self.store.drain()]
         record = PartitionRecord(self.shard.memory, self.positions, outbox)
-        closing = envelope(PARTITION, self.epoch, self.sequence) + encode_partition_record(record)
+        head = envelope(PARTITION, self.epoch, self.sequence)
+        self.closing = closing = head + encode_partition_record(record)
+        parts = encode_outbox_parts(outbox, OUTBOX_PART_BYTES)
+        if len(parts) > 1:
+            prefix = envelope(OUTBOX, self.epoch, self.sequence)
+            records += [(OUTBOX_KEY + b"%d" % number, prefix + part) for number, part in enumerate(parts)]
+            short = PartitionRecord(self.shard.memory, self.positions, (), len(parts))
+            closing = head + encode_partition_record(short)
         records.append((PARTITION_KEY, closing))
         return records
 

@@ -128,9 +128,7 @@ class Ownership:
         owned.next_offset = written.next_offset
         if written.first_offset != expected or not written.is_unbroken:
             await self._look_at_foreign(owned, expected, written.next_offset)
-        closing = records[-1][1]
-        assert closing is not None
-        owned.store.commit(Checkpoint(closing, written.next_offset))
+        owned.store.commit(Checkpoint(owned.closing, written.next_offset))
         owned.sequence += 1
 
     def _restorer(self, number: int, end: int) -> Restorer:
@@ -176,9 +174,7 @@ class Ownership:
             restored = restorer.finish(written.next_offset)
         owned.next_offset = written.next_offset
         owned.sequence += 1
-        closing = batch[-1][1]
-        assert closing is not None
-        owned.store.commit(Checkpoint(closing, owned.next_offset))
+        owned.store.commit(Checkpoint(owned.closing, owned.next_offset))
         if restored.record.outbox:
             await self._publisher.send(self._to_outgoing(pending) for pending in restored.record.outbox)
             self._metrics.count("outbox_resends", len(restored.record.outbox))

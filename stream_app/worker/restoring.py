@@ -2,27 +2,30 @@
 
 Rules, each for one way in which an owner can fail:
 
-* States count once their batch's partition record follows (the owner died in the middle of a batch that needed more
-than
-  one record batch); compaction may have removed older partition records, and any later one closes all that is before
-  it.
-* Once an owner of a higher epoch has written, whatever an owner of a lower one writes is ignored (it was paused, lost
-the
-  partition and woke up).
+* States count once their batch's partition record follows: the owner may have died in the middle of a batch that
+  needed more than one record batch. Compaction may have removed older partition records; any later one closes all that
+  is before it.
+* Once an owner of a higher epoch has written, whatever an owner of a lower one writes is ignored: it was paused, lost
+  the partition and woke up.
 * Of the rest the later record wins, as Kafka's compaction has it.
 """
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+import msgspec
+
 from stream_app.adapters.stores import Checkpoint, PartitionStore
 from stream_app.core.partition import PartitionState
 from stream_app.wire.partition_record import (
     ENVELOPE_BYTES,
+    OUTBOX,
     PARTITION_KEY,
     STATE,
     PartitionRecord,
+    decode_outbox_parts,
     decode_partition_record,
+    encode_partition_record,
     read_envelope,
 )
 
@@ -53,6 +56,8 @@ class Restorer:
         self._tail: dict[str, bytes | None] = {}
         self._epoch = 0
         self._record_value: bytes | None = None
+        self._outbox: list[bytes] = []
+        self._outbox_of = (0, 0)
         self.next_offset = 0
         self.records = 0
         self.ignored = 0
@@ -84,20 +89,37 @@ class Restorer:
             if value is None:
                 tail[key.decode()] = None
                 continue
-            kind, epoch, _ = read_envelope(value)
+            kind, epoch, sequence = read_envelope(value)
             if epoch < self._epoch:
                 self.ignored += 1
                 continue
             self._epoch = epoch
             if kind == STATE:
                 tail[key.decode()] = value[ENVELOPE_BYTES:]
+            elif kind == OUTBOX:
+                if self._outbox_of != (epoch, sequence):
+                    self._outbox_of, self._outbox = (epoch, sequence), []
+                self._outbox.append(value[ENVELOPE_BYTES:])
             elif key == PARTITION_KEY:
                 self.store.load(tail)
                 tail.clear()
                 self._record_value = value
                 closed_at = record.offset
+                if self._outbox:
+                    self._record_value = self._with_outbox(value, (epoch, sequence))
         if closed_at >= 0 and self._record_value is not None:
             self.store.commit(Checkpoint(self._record_value, closed_at + 1))
+
+    def _with_outbox(self, value: bytes, batch: tuple[int, int]) -> bytes:
+        """Return a partition record with the outbox parts of its batch in it; those of another batch were sent."""
+        parts, self._outbox = self._outbox, []
+        if self._outbox_of != batch:
+            return value
+        record = decode_partition_record(memoryview(value)[ENVELOPE_BYTES:])
+        if record.outbox_parts != len(parts):
+            return value
+        whole = msgspec.structs.replace(record, outbox=decode_outbox_parts(parts), outbox_parts=0)
+        return value[:ENVELOPE_BYTES] + encode_partition_record(whole)
 
     def finish(self, end_offset: int) -> Restored:
         """Return what counts, the log having been read to `end_offset`."""
