@@ -91,6 +91,7 @@ class Replay:
         self._chunk: list[Entry] = []
         self._numbers: list[int] = []
         self._examples: list[TrainingExample] = []
+        self._population_moved = False
 
     def run(self, records: Iterable[SourceRecord], on_progress: Callable[[int, int], None] | None = None) -> None:
         """Process all records, in the order given (event-time order is the caller's to make).
@@ -224,6 +225,7 @@ class Replay:
                     self._examples.append(body)
                 case PopulationDay() if self.learner is not None:
                     self.learner.observe_population(body)
+                    self._population_moved = True
                 case Intervention():
                     self.actions[body.action] += 1
                     self.latest = [*self.latest[1 - _SHOWN_INTERVENTIONS :], body]
@@ -235,9 +237,13 @@ class Replay:
                 self._sink(output)
 
     def _publish(self) -> None:
-        """Learn the labels of the day in one block, whatever the chunks were, and serve what was learned."""
+        """Learn the labels of the day in one block, whatever the chunks were, and serve what was learned.
+
+        Before the first labels are due, newer population statistics alone make a better prior.
+        """
         examples, self._examples = self._examples, []
-        if self.learner is None or not examples:
+        moved, self._population_moved = self._population_moved, False
+        if self.learner is None or not (examples or moved):
             return
         self.learner.learn(examples)
         self.snapshots += 1
