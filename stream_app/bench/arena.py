@@ -1,5 +1,6 @@
 """Where contenders meet: topics on one broker, a backlog of events that all of them read, and preloaded states."""
 
+import os
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -111,7 +112,7 @@ class Arena:
     folder
         For contenders' local files.
     name
-        Prefix of all topics and groups.
+        Prefix of all topics and groups; this process's id is added, so that two benchmarks can share a broker.
     clock
         "event" for a backlog, "wall" for a live feed.
     changes
@@ -130,7 +131,7 @@ class Arena:
         self.bootstrap = bootstrap
         self.workload = workload
         self.folder = folder
-        self.name = name
+        self.name = f"{name}-{os.getpid()}"
         self.clock = clock
         self.changes = dict(changes or {})
         self._population: Population | None = None

@@ -66,7 +66,7 @@ async def measure_latency(
     now_ms = _now_ms()
     workload = Workload(workload.customers, workload.partitions, workload.burst, workload.seed, now_ms)
     arena = Arena(bootstrap, workload, folder, "latency", "wall", plan.changes)
-    app_id = "latency-ours"
+    app_id = f"{arena.name}-ours"
     arena.create_topics(app_id)
     loaded = await arena.preload(app_id)
     say(f"preloaded {workload.customers:,} customers in {loaded.seconds:.0f} s")

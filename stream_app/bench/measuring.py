@@ -16,6 +16,9 @@ from stream_app.settings import Settings
 
 SAMPLE_SECONDS = 0.25
 
+WORKING_MARK = '"message": "restored"'
+"""What each of several workers logs once it has partitions and their customers."""
+
 
 class ContenderError(RuntimeError):
     """A contender ended or made no progress; the message quotes the end of its output."""
@@ -107,7 +110,7 @@ class Watch:
         ContenderError
             It ended, or committed nothing within `start_seconds`, or nothing within the window.
         """
-        await self._wait_for_first_commit(start_seconds)
+        await self._wait_until_they_work(start_seconds)
         started = time.monotonic() - self._begun
         samples = [await self._sample()]
         warm = samples[0].at_seconds + warm_up_seconds
@@ -144,12 +147,16 @@ class Watch:
         broker = cpu_seconds(self._broker_pid) if self._broker_pid is not None else None
         return Sample(time.monotonic(), committed, cpu, broker or 0.0)
 
-    async def _wait_for_first_commit(self, limit_seconds: float) -> None:
+    async def _wait_until_they_work(self, limit_seconds: float) -> None:
+        """Wait for the first commit; of several, for the first after all of them have said that they are at work."""
         deadline = time.monotonic() + limit_seconds
-        while await self._commits.total() == 0:
+        before, all_work = 0, len(self._contenders) == 1
+        while not all_work or await self._commits.total() <= before:
             self._check()
             if time.monotonic() > deadline:
                 raise ContenderError(f"committed nothing in {limit_seconds:.0f} s\n{self._tails()}")
+            if not all_work and all(contender.has_said(WORKING_MARK) for contender in self._contenders):
+                before, all_work = await self._commits.total(), True
             await asyncio.sleep(SAMPLE_SECONDS)
 
     def _check(self) -> None:

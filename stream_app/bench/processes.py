@@ -77,6 +77,10 @@ class Contender:
             child.kill()
             child.wait()
 
+    def has_said(self, text: str) -> bool:
+        """Tell whether its output so far has a text."""
+        return self.log_file.exists() and text in self.log_file.read_text(errors="replace")
+
     def log_tail(self, characters: int = 1_500) -> str:
         """Return the end of what it printed."""
         return self.log_file.read_text(errors="replace")[-characters:] if self.log_file.exists() else ""

@@ -127,13 +127,16 @@ def scaling(
     seconds: Seconds = 30,
     warm_up: WarmUp = 10,
     rounds: Rounds = 3,
+    events: Events = 0,
     broker: Broker = "apache",
     change: Change = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure the worker's cost an event against customers, partitions and workers; one is varied at a time."""
-    backlog = int((seconds + warm_up) * EXPECTED_RATE)
-    plan = Plan(seconds, warm_up, rounds, backlog)
+    """Measure the worker's cost an event against customers, partitions and workers; one is varied at a time.
+
+    An empty list leaves that variation out: --customers "" --partitions "" measures workers only.
+    """
+    plan = Plan(seconds, warm_up, rounds, events or int((seconds + warm_up) * EXPECTED_RATE))
     varied = (_counts(customers), _counts(partitions), _counts(workers))
 
     async def run(stage: Stage, folder: Path) -> None:
@@ -176,10 +179,10 @@ def _changes(given: list[str] | None) -> dict[str, str]:
 
 def _counts(text: str) -> list[int]:
     try:
-        counts = [int(part) for part in text.split(",")]
+        counts = [int(part) for part in text.split(",") if part]
     except ValueError:
         counts = [0]
-    if min(counts) < 1:
+    if min(counts, default=1) < 1:
         raise CommandError(f"{text!r}: give whole numbers, comma-separated", ExitCode.USAGE)
     return counts
 
