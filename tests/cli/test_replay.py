@@ -175,6 +175,7 @@ def test_real_clicks_and_orders_are_all_taken(data_dir: Path, capsys: pytest.Cap
 
 @pytest.mark.data
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # a minute or two of work, on a machine that may be busy with other things
 def test_every_order_of_a_real_shop_is_taken(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = replayed(capsys, str(data_dir / "cdnow" / "orders.jsonl.gz"), "--model", "prior")
 
