@@ -77,6 +77,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         self.seeks = 0
         self._undelivered: Counter[SourcePartition] = Counter()
         self._polled: dict[SourcePartition, tuple[int | None, int | None]] = {}
+        self._ends: dict[SourcePartition, int] = {}
         self._fetching = asyncio.Lock()
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:  # noqa: ASYNC109 - Faust's signature
@@ -196,8 +197,12 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         assignment = subscription.assignment
         for tp in assignment.tps:
             state = assignment.state_value(tp)
+            source = SourcePartition(tp.topic, tp.partition)
             position = state.position if state.has_valid_position else None
-            self._polled[SourcePartition(tp.topic, tp.partition)] = (position, state.highwater)
+            # A broker that was killed begins with an older high watermark: what was known of the log stays true.
+            if state.highwater is not None:
+                self._ends[source] = max(state.highwater, self._ends.get(source, 0))
+            self._polled[source] = (position, None if state.highwater is None else self._ends[source])
 
     def _cut(self, polled: Mapping[Any, list[Any]]) -> Iterator[tuple[SourcePartition, list[Any]]]:
         """Cut polled records into chunks, going round over the partitions."""

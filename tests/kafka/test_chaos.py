@@ -14,7 +14,7 @@ from stream_app.adapters.broker import ApacheKafka
 from stream_app.core.topics import Topic
 from stream_app.settings import Settings
 from tests.support import kafka as bench
-from tests.support.kafka import Broker
+from tests.support.kafka import Broker, NewSettings
 
 EVENTS = int(os.environ.get("STREAM_APP_TEST_CHAOS_EVENTS", "12000"))
 DISTURBANCES = int(os.environ.get("STREAM_APP_TEST_CHAOS_DISTURBANCES", "5"))
@@ -58,8 +58,9 @@ class Crew:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 async def test_any_schedule_of_failures_equals_the_uninterrupted_run(
-    worker_settings: Settings, broker: Broker, tmp_path: Path
+    new_settings: NewSettings, broker: Broker, tmp_path: Path
 ) -> None:
+    worker_settings = new_settings(max_chunk_records=25)
     print(f"replay with STREAM_APP_TEST_SEED={SEED}")  # noqa: T201 - pytest shows it when the law breaks
     chance = random.Random(SEED)
     await bench.feed(worker_settings, bench.shop(seed=SEED, events=EVENTS, customers=150))

@@ -221,8 +221,19 @@ async def assert_equals_pure(settings: Settings) -> None:
     pure = await pure_states(settings)
     for number, changed in (await restored_states(settings)).items():
         assert changed.restored.unfinished == ()
-        assert changed.states == states_of(pure[number])
+        expected = states_of(pure[number])
+        assert changed.states == expected, _difference(changed.states, expected)
         assert changed.restored.record.memory == pure[number].memory
+
+
+def _difference(found: dict[str, bytes], expected: dict[str, bytes]) -> str:
+    """Name the first customer and sub-state that differ."""
+    if found.keys() != expected.keys():
+        return f"customers {sorted(found.keys() ^ expected.keys())} are only on one side"
+    name = next(name for name, encoded in expected.items() if found[name] != encoded)
+    ours, theirs = decode_state(found[name]), decode_state(expected[name])
+    parts = [part for part in ours.__struct_fields__ if getattr(ours, part) != getattr(theirs, part)]
+    return f"{name}: {[(part, getattr(ours, part), getattr(theirs, part)) for part in parts]}"
 
 
 async def assert_same_folds(settings: Settings) -> None:
