@@ -1,7 +1,8 @@
 """The demo's child processes: started with logs of their own, watched, ended in order, never left behind."""
 
-import json
+import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -53,7 +54,7 @@ class Child:
         # A session of its own: Ctrl-C must reach only the demo, which ends everything in order.
         with self.log_file.open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603 - our own program, no shell
-                [sys.executable, "-X", f"{_MARK}={run_dir.name}", "-m", "stream_app", *arguments],
+                [sys.executable, "-X", f"{_MARK}={run_dir}", "-m", "stream_app", *arguments],
                 cwd=run_dir,
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,
@@ -92,25 +93,19 @@ class Child:
 
 
 class RunFolder:
-    """A folder of its own for each run, under one roof; it remembers which processes belong to the run.
+    """A folder of its own for each run, under one roof.
 
     A demo that was killed with -9 leaves its children and its folder: the next run ends and removes both, but touches
-    no run whose demo still lives.
+    no run whose demo still lives. Children are found by the folder in their command lines, so that none is missed that
+    was started a moment before the kill.
     """
 
     def __init__(self, roof: Path) -> None:
+        roof = roof.absolute()
         roof.mkdir(parents=True, exist_ok=True)
         _clear(roof)
-        self.path = (roof / f"run-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}").absolute()
+        self.path = roof / f"run-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
         self.path.mkdir()
-        self.note([])
-
-    def note(self, children: list[int]) -> None:
-        """Write down which processes belong to this run, for the run after a crash."""
-        body = json.dumps({"demo": os.getpid(), "children": children})
-        scratch = self.path / "processes.json.new"
-        scratch.write_text(body, "utf-8")
-        scratch.replace(self.path / "processes.json")
 
     def forget(self) -> None:
         """Keep the logs of this run and drop its data: they are of no use without the processes."""
@@ -121,29 +116,33 @@ class RunFolder:
 
 def _clear(roof: Path) -> None:
     """End what killed demos left, and remove the folders of all runs that are over."""
-    for folder in roof.glob("run-*"):
-        try:
-            told = json.loads((folder / "processes.json").read_text("utf-8"))
-            owner, children = int(told["demo"]), [int(pid) for pid in told["children"]]
-        except (OSError, ValueError, KeyError):
-            owner, children = 0, []
-        if owner and " demo" in _command_line(owner):
-            continue
-        for pid in children:
-            # a process id may have been given to someone else since: only what carries this run's name is ended
-            if folder.name in _command_line(pid):
+    running = _command_lines()
+    # Only our own programs: someone may be reading a log of that folder in an editor.
+    ours = re.compile(rf"(?:{_MARK}=|--data-dir ){re.escape(str(roof))}/(run-[0-9]+-[0-9]+-([0-9]+))")
+
+    def lives(owner: str) -> bool:
+        return " demo" in running.get(int(owner), "")
+
+    for pid, command in running.items():
+        found = ours.search(command)
+        if found is not None and not lives(found[2]):
+            with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
                 os.kill(pid, signal.SIGKILL)
-        shutil.rmtree(folder, ignore_errors=True)
+    for folder in roof.glob("run-*"):
+        if not lives(folder.name.rpartition("-")[2]):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-def _command_line(pid: int) -> str:
-    """Return a process's command line, or an empty text where there is no such process."""
+def _command_lines() -> dict[int, str]:
+    """Return the command line of every process by its id."""
     tool = shutil.which("ps")
     if tool is not None:
-        question = [tool, "-ww", "-o", "args=", "-p", str(pid)]
-        listed = subprocess.run(question, capture_output=True, text=True, check=False)  # noqa: S603 - fixed words and a number
-        return listed.stdout.strip()
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
-    except OSError:
-        return ""
+        question = [tool, "-eww", "-o", "pid=,args="]
+        listed = subprocess.run(question, capture_output=True, text=True, errors="replace", check=False).stdout  # noqa: S603 - fixed words
+        rows = (row.strip().partition(" ") for row in listed.splitlines())
+        return {int(pid): command for pid, _, command in rows}
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended meanwhile, or is not ours to look at
+            found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+    return found

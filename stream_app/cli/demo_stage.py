@@ -87,13 +87,11 @@ class Stage:
     async def _start(self) -> None:
         self._say("starting the embedded broker, a worker, the trainer and the live page")
         await asyncio.to_thread(self._broker.start)
-        self._note()
         await asyncio.to_thread(create_topics, self._settings)
         environment = dict(os.environ)
         apart = {"STREAM_APP_METRICS_PORT": str(choose_port(0)[0]), "STREAM_APP_API_PORT": "0"}
         for name, more in (("worker", {}), ("trainer", apart), ("dashboard", {})):
             self._services.append(Child(name, [name], self._run.path, {**environment, **more}))
-            self._note()
         deadline = time.monotonic() + READY_SECONDS
         probes = {
             "worker": f"http://{LOOPBACK}:{self._settings.metrics_port}/readyz",
@@ -108,7 +106,6 @@ class Stage:
 
     async def _run_shop(self, arguments: list[str], seconds: float) -> None:
         self._shop = Child("shop", arguments, self._run.path, os.environ)
-        self._note()
         self._opened = time.monotonic()
         with Screen(self._url) as screen:
             while not self._stop.is_set() and (not seconds or self._elapsed() < seconds):
@@ -131,10 +128,6 @@ class Stage:
         self._summary = orjson.loads(body)
         if self._first_intervention_seconds is None and self._summary["interventions"]["total"]:
             self._first_intervention_seconds = round(self._elapsed(), 1)
-
-    def _note(self) -> None:
-        pids = [child.pid for child in (*self._services, self._shop) if child is not None]
-        self._run.note([*pids, self._broker.pid] if self._broker.pid is not None else pids)
 
     def _check_services(self) -> None:
         if self._broker.pid is None:

@@ -1,4 +1,3 @@
-import json
 import os
 import socket
 import subprocess
@@ -21,19 +20,17 @@ def sleeper() -> Iterator[list[subprocess.Popen[bytes]]]:
         process.communicate()
 
 
-def sleep_as(mark: str, started: list[subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
-    process = subprocess.Popen(
-        [sys.executable, "-X", f"stream_app_demo={mark}", "-c", "input()"], stdin=subprocess.PIPE
-    )
+def sleep_as(run: Path, started: list[subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
+    """Start what looks like a child of a run."""
+    process = subprocess.Popen([sys.executable, "-X", f"stream_app_demo={run}", "-c", "input()"], stdin=subprocess.PIPE)
     started.append(process)
     return process
 
 
-def left_behind(roof: Path, *, owner: int, children: list[int]) -> Path:
+def left_behind(roof: Path, owner: int) -> Path:
     """Make the folder of a run that did not end properly."""
-    folder = roof / "run-20260101-000000-1"
+    folder = roof / f"run-20260101-000000-{owner}"
     (folder / "broker").mkdir(parents=True)
-    (folder / "processes.json").write_text(json.dumps({"demo": owner, "children": children}))
     return folder
 
 
@@ -57,8 +54,8 @@ def test_a_free_port_is_kept_and_a_taken_one_replaced() -> None:
 
 
 def test_what_a_killed_demo_left_is_ended_and_removed(tmp_path: Path, sleeper: list[subprocess.Popen[bytes]]) -> None:
-    orphan = sleep_as("run-20260101-000000-1", sleeper)
-    folder = left_behind(tmp_path, owner=a_pid_that_is_free(), children=[orphan.pid])
+    folder = left_behind(tmp_path, a_pid_that_is_free())
+    orphan = sleep_as(folder, sleeper)
 
     RunFolder(tmp_path)
 
@@ -66,39 +63,44 @@ def test_what_a_killed_demo_left_is_ended_and_removed(tmp_path: Path, sleeper: l
     assert not folder.exists()
 
 
-def test_a_process_that_only_has_the_same_number_is_left_alone(
-    tmp_path: Path, sleeper: list[subprocess.Popen[bytes]]
-) -> None:
-    stranger = sleep_as("another-run", sleeper)
-    folder = left_behind(tmp_path, owner=a_pid_that_is_free(), children=[stranger.pid])
+def test_an_orphan_whose_folder_is_gone_is_ended_too(tmp_path: Path, sleeper: list[subprocess.Popen[bytes]]) -> None:
+    orphan = sleep_as(tmp_path / f"run-20260101-000000-{a_pid_that_is_free()}", sleeper)
 
     RunFolder(tmp_path)
 
+    assert orphan.wait(10) == -9
+
+
+def test_processes_of_another_roof_are_left_alone(tmp_path: Path, sleeper: list[subprocess.Popen[bytes]]) -> None:
+    stranger = sleep_as(left_behind(tmp_path / "elsewhere", a_pid_that_is_free()), sleeper)
+
+    RunFolder(tmp_path / "here")
+
     assert stranger.poll() is None
-    assert not folder.exists()
+
+
+def test_who_only_reads_a_log_there_is_left_alone(tmp_path: Path, sleeper: list[subprocess.Popen[bytes]]) -> None:
+    folder = left_behind(tmp_path, a_pid_that_is_free())
+    reader = subprocess.Popen([sys.executable, "-c", "input()", str(folder / "worker.log")], stdin=subprocess.PIPE)
+    sleeper.append(reader)
+
+    RunFolder(tmp_path)
+
+    assert reader.poll() is None
 
 
 def test_a_demo_that_still_lives_keeps_its_children_and_its_folder(
     tmp_path: Path, sleeper: list[subprocess.Popen[bytes]]
 ) -> None:
-    child = sleep_as("run-20260101-000000-1", sleeper)
     owner = subprocess.Popen([sys.executable, "-c", "input()", "demo"], stdin=subprocess.PIPE)
     sleeper.append(owner)
-    folder = left_behind(tmp_path, owner=owner.pid, children=[child.pid])
+    folder = left_behind(tmp_path, owner.pid)
+    child = sleep_as(folder, sleeper)
 
     RunFolder(tmp_path)
 
     assert child.poll() is None
     assert folder.exists()
-
-
-def test_a_damaged_note_is_no_obstacle(tmp_path: Path) -> None:
-    folder = left_behind(tmp_path, owner=1, children=[])
-    (folder / "processes.json").write_text('{"demo": ')
-
-    RunFolder(tmp_path)
-
-    assert not folder.exists()
 
 
 def test_logs_outlive_the_run_and_data_do_not(tmp_path: Path) -> None:

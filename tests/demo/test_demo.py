@@ -52,10 +52,9 @@ def url_of(process: subprocess.Popen[str]) -> str:
 
 
 def processes_of(folder: Path) -> list[str]:
-    """Return the command lines of everything that belongs to a run in this folder."""
+    """Return the command lines of everything that belongs to any run in this folder, the run's folder gone or not."""
     listed = subprocess.run(["ps", "-eww", "-o", "args="], capture_output=True, text=True, check=True).stdout
-    runs = [run.name for run in folder.glob("run-*")]
-    return [line for line in listed.splitlines() if any(run in line for run in runs)]
+    return [line for line in listed.splitlines() if f"{folder}/run-" in line]
 
 
 @pytest.fixture(scope="module", autouse=True)
