@@ -1,5 +1,6 @@
 """What happened to single customers, told as timelines: the part of the page that makes a score believable."""
 
+from bisect import insort
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
@@ -35,9 +36,9 @@ class Story:
         self.kinds.add(kind)
 
     def score(self, at_ms: int, probability: float, tier: str) -> None:
-        """Add a point to the risk curve."""
+        """Add a point to the risk curve, where its time belongs: a late event is scored at its own time."""
         self.tier, self.probability, self.peak = tier, probability, max(self.peak, probability)
-        self.scores.append((at_ms, round(probability, 4)))
+        insort(self.scores, (at_ms, round(probability, 4)))
         if len(self.scores) > SCORE_POINTS:
             # the far past gets coarser, the last third stays whole
             self.scores = [*self.scores[: SCORE_POINTS * 2 // 3 : 2], *self.scores[SCORE_POINTS * 2 // 3 :]]

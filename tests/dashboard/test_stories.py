@@ -27,6 +27,16 @@ def test_the_risk_curve_is_bounded_and_keeps_its_first_and_last_point(count: int
     assert [at_ms for at_ms, _ in story.scores] == sorted(at_ms for at_ms, _ in story.scores)
 
 
+@given(st.lists(st.integers(0, 10_000), min_size=1, max_size=200))
+def test_the_risk_curve_never_goes_back_in_time(times: list[int]) -> None:
+    story = Story("c1")
+    for at_ms in times:
+        story.score(at_ms, 0.5, "medium")
+
+    assert [at_ms for at_ms, _ in story.scores] == sorted(at_ms for at_ms, _ in story.scores)
+    assert story.scores[-1][0] == max(times)
+
+
 def test_the_same_no_again_replaces_the_older_one() -> None:
     story = Story("c1")
     story.tell(1, "suppressed", "Not contacted: consent")
