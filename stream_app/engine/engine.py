@@ -183,7 +183,8 @@ class Engine:
                 self._start_looks(state, customer_id, max(at_ms, shard.memory.frontier_ms))
                 if not is_late:
                     observation = self._observe(state, customer_id, at_ms, AFTER_ORDER, effects)
-            self._ask(shard, customer_id, state, at_ms, trigger, observation, record.traceparent, block, effects)
+            kind = AFTER_ORDER if ordered else ON_CALENDAR
+            self._ask(shard, customer_id, state, at_ms, trigger, kind, observation, record.traceparent, block, effects)
         self._reschedule(shard, customer_id, state, before_ms)
         shard.store.put(customer_id, state)
 
@@ -230,7 +231,7 @@ class Engine:
         if state.cart_due_ms and state.cart_due_ms <= due_ms:
             state.cart_due_ms = 0
             if _left_a_cart(state) and is_eligible(state, due_ms, self.policy):
-                self._ask(shard, customer_id, state, due_ms, "cart_left", None, "", block, effects)
+                self._ask(shard, customer_id, state, due_ms, "cart_left", ON_CALENDAR, None, "", block, effects)
         if state.next_look_ms and state.next_look_ms <= due_ms:
             self._look(shard, customer_id, state, due_ms, block, effects)
         self._reschedule(shard, customer_id, state, due_ms)
@@ -252,7 +253,7 @@ class Engine:
         observation = None
         if leaves_observation(customer_id, state.next_look_ms, self.policy):
             observation = self._observe(state, customer_id, due_ms, ON_CALENDAR, effects)
-        self._ask(shard, customer_id, state, due_ms, "look", observation, "", block, effects)
+        self._ask(shard, customer_id, state, due_ms, "look", ON_CALENDAR, observation, "", block, effects)
         state.next_look_ms = look_after(customer_id, due_ms, self.policy)
 
     def _start_looks(self, state: CustomerState, customer_id: str, after_ms: int) -> None:
@@ -276,13 +277,13 @@ class Engine:
         state: CustomerState,
         at_ms: int,
         trigger: str,
+        kind: int,
         observation: Observation | None,
         traceparent: str,
         block: Block,
         effects: Effects,
     ) -> None:
         frontier_ms = max(at_ms, shard.memory.frontier_ms) if trigger not in ("look", "cart_left") else at_ms
-        kind = observation.kind if observation is not None else ON_CALENDAR
         point = Point(
             customer_id,
             state,

@@ -249,7 +249,11 @@ class Learner:
         if not np.isfinite(row).all():
             self._count("malformed")
             return None
-        return row if example.features_hash == FEATURES_HASH else renamed(row, names)
+        row = row if example.features_hash == FEATURES_HASH else renamed(row, names)
+        if row[FEATURE_INDEX[KIND]] not in (0, 1):
+            self._count("malformed")
+            return None
+        return row
 
     def _learn_rows(self, examples: list[TrainingExample], rows: NDArray[np.float32]) -> None:
         churned = np.array([example.churned for example in examples], dtype=np.bool_)

@@ -65,6 +65,7 @@ def test_equal_models_have_equal_versions_and_different_ones_do_not() -> None:
         ({"features": b""}, "unscored"),
         ({"features": b"\x01"}, "malformed"),
         ({"features": pack(np.full(len(FEATURE_NAMES), np.nan, dtype=np.float32))}, "malformed"),
+        ({"features": pack(np.full(len(FEATURE_NAMES), 7, dtype=np.float32))}, "malformed"),
         ({"features_hash": "0" * 16}, "unknown_features"),
         ({"contacts": 1}, "censored"),
     ],
