@@ -149,15 +149,18 @@ class Ownership:
     async def _claim(self, number: int, restorer: Restorer, restored: Restored) -> Owned:
         owned: Owned | None = None
         sequence = 0
+        # What an earlier try of this claim wrote may be older than what the former owner wrote in between.
+        unsettled: set[str] = set()
         while True:
             store = restorer.store
             shard = self._engine.open_shard(number, store, restored.record.memory)
             positions: dict[str, SourcePosition] = dict(restored.record.positions)
             owned = Owned(number, store, shard, self._new_aligner(), positions)
             owned.epoch, owned.sequence = restored.epoch + 1, sequence
-            for customer_id in restored.unfinished:
+            unsettled.update(restored.unfinished)
+            for customer_id in sorted(unsettled):
                 store.touch(customer_id)
-            unknown = tuple(customer_id for customer_id in restored.unfinished if customer_id not in store)
+            unknown = tuple(customer_id for customer_id in sorted(unsettled) if customer_id not in store)
             batch = owned.changelog_batch(restored.record.outbox, unknown)
             written = await self._changelog.write(number, batch)
             if written.first_offset == restored.next_offset and written.is_unbroken:
