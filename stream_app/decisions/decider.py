@@ -28,6 +28,7 @@ from stream_app.decisions.signals import MEDIUM, URGENT, signals_of
 from stream_app.decisions.types import NOTHING, Act, Decision, DecisionPoint, Mode, Quiet, Suppress
 
 EPOCH_MS = EPOCH_DAYS * DAY_MS
+_PROBABILITY_DIGITS = 6
 MEMORY_DAYS = 45.0
 """Contacts are kept at least so long, for labels and rewards, even where no cap looks that far back."""
 
@@ -233,8 +234,8 @@ class CatalogueDecider:
             channel=action.channel,
             content=content,
             tier=TIERS[point.tier],
-            probability=point.probability,
-            interval=point.interval,
+            probability=round(point.probability, _PROBABILITY_DIGITS),
+            interval=point.interval() if point.interval is not None else None,
             expected_value=round(expected_gain(action, point, self.catalogue, self.policy), 4),
             cost=round(cost, 4),
             reasons=point.reasons(content.language),
@@ -295,7 +296,7 @@ class CatalogueDecider:
             action=action.name if action is not None else None,
             channel=action.channel if action is not None else None,
             tier=TIERS[point.tier],
-            probability=point.probability,
+            probability=round(point.probability, _PROBABILITY_DIGITS),
             arm=self._arm(point),
             propensity=ledger.drawn_propensity if alternatives else None,
             alternatives=alternatives,

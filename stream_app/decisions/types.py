@@ -37,7 +37,8 @@ class DecisionPoint(msgspec.Struct, frozen=True):
     """Why the score is what it is, in the language asked for; called only where a decision is put out as an
     intervention."""
     model_version: str
-    interval: tuple[float, float] | None = None
+    interval: Callable[[], tuple[float, float] | None] | None = None
+    """The interval of the probability; called only where a decision is put out as an intervention."""
     picks: Callable[[int], tuple[str, ...]] | None = None
     """The n best product picks; absent: products that the customer looked at or bought lately."""
 

@@ -136,6 +136,9 @@ class Concluder:
         def reasons(language: str) -> tuple[Reason, ...]:
             return scorer.explain(features, language)
 
+        def interval() -> tuple[float, float] | None:
+            return scorer.interval(features)
+
         draws_before = state.ledger.draws
         deciding = point.trigger in _DECIDING_TRIGGERS
         decision = self._decider.decide(
@@ -150,7 +153,7 @@ class Concluder:
                 previous_tier=previous_tier,
                 reasons=reasons,
                 model_version=score.model_version,
-                interval=scorer.interval(features),
+                interval=interval,
                 picks=picks,
             ),
             state.ledger,
