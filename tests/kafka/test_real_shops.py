@@ -52,6 +52,7 @@ def command(settings: Settings, log: Path, *arguments: str) -> Iterator[subproce
             child.wait(10)
 
 
+@pytest.mark.apache
 @pytest.mark.data
 @pytest.mark.slow
 @pytest.mark.timeout(int(PATIENCE_SECONDS) * 2)
