@@ -214,6 +214,8 @@ async def test_idle_time_passes_by_ticks_under_the_wall_clock(new_settings: NewS
     assert {one.partition for one in ticks} == {0, 1}
 
 
+# The embedded broker may remember the member of before its restart, and then lets nobody join.
+@pytest.mark.apache
 async def test_a_broker_restart_in_mid_stream_loses_nothing(worker_settings: Settings, broker: Broker) -> None:
     if broker is None:
         pytest.skip("the broker is not ours to restart")

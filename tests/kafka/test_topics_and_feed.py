@@ -159,6 +159,13 @@ def test_a_feed_goes_on_where_it_stopped(
     assert position.load() == 0, "a feed that is done is forgotten"
 
 
+LISTENING_TO_CTRL_C = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from stream_app.cli.main import main; main()"
+)
+"""A job in the background inherits that Ctrl-C is ignored, and a test suite may be one."""
+
+
 def test_an_interrupted_feed_keeps_its_place(
     new_settings: NewSettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -168,14 +175,17 @@ def test_an_interrupted_feed_keeps_its_place(
     for name in settings.model_fields_set:
         monkeypatch.setenv(f"STREAM_APP_{name.upper()}", str(getattr(settings, name)))
     # At one second of event time a second, the second record is due in an hour: the feed waits.
-    command = [sys.executable, "-m", "stream_app", "feed", str(path), "--speed", "1"]
-    feed = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", LISTENING_TO_CTRL_C, "feed", str(path), "--speed", "1"]
     consumer = KafkaConsumer(settings.topic(Topic.ORDERS), auto_offset_reset="earliest", **client_arguments(settings))
-    while not consumer.poll(timeout_ms=1_000):
-        assert feed.poll() is None
-    consumer.close()
-    feed.send_signal(signal.SIGINT)
-    _, error = feed.communicate(timeout=30)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as feed:
+        try:
+            while not consumer.poll(timeout_ms=1_000):
+                assert feed.poll() is None
+            consumer.close()
+            feed.send_signal(signal.SIGINT)
+            _, error = feed.communicate(timeout=30)
+        finally:
+            feed.kill()
 
     assert feed.returncode == 130
     assert "interrupted after 1 acknowledged records: --resume goes on there" in error
