@@ -5,7 +5,7 @@ snapshot in force and hands over the labels; the learner learns them; only Kafka
 history cannot react.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from time import thread_time
 
@@ -33,6 +33,8 @@ from stream_app.sentiment.protocol import Sentiment
 
 class WatchingDecider:
     """Never acts: in a history that is over, nobody can be contacted."""
+
+    catalogue_version = ""
 
     def decide(self, point: DecisionPoint, ledger: Ledger, memory: PartitionState) -> Decision:
         """Stay quiet."""
@@ -101,11 +103,16 @@ class PassResult:
     snapshots: int
     learner: Learner
     spending: Spending
+    examples: list[TrainingExample] = field(default_factory=list)
+    """What `observed` was made of, in the order of the labels."""
+    learned_before: dict[str, int] = field(default_factory=dict)
+    """By model version, how many of `examples` it had learned: what `rescore` needs."""
 
 
 @dataclass
 class _Kept:
     examples: list[TrainingExample] = field(default_factory=list)
+    learned_before: dict[str, int] = field(default_factory=dict)
     points: int = 0
 
 
@@ -152,8 +159,10 @@ def run_pass(
         matured = _take(engine.advance(shard, day * DAY_MS), kept, learner)
         clock = thread_time()
         learner.learn(matured)
-        engine.install(SnapshotScorer(learner.snapshot()))
+        snapshot = learner.snapshot()
+        engine.install(SnapshotScorer(snapshot))
         learn_seconds += thread_time() - clock
+        kept.learned_before.setdefault(snapshot.version, len(kept.examples))
         snapshots += 1
         late = _take(engine.process(shard, batch), kept, learner)
         learner.learn(late)
@@ -167,7 +176,7 @@ def run_pass(
     elapsed = thread_time() - started
     return PassResult(
         model=learner.model.name,
-        observed=_observed(kept.examples, spending.numbers),
+        observed=observed_of(kept.examples, spending.numbers),
         first_ms=first[1][0].at_ms,
         last_ms=last_ms,
         events=events,
@@ -178,6 +187,8 @@ def run_pass(
         snapshots=snapshots,
         learner=learner,
         spending=spending,
+        examples=kept.examples,
+        learned_before=kept.learned_before,
     )
 
 
@@ -233,7 +244,8 @@ def _take(effects: Effects, kept: _Kept, learner: Learner) -> list[TrainingExamp
     return matured
 
 
-def _observed(examples: list[TrainingExample], numbers: dict[str, int]) -> Observed:
+def observed_of(examples: Sequence[TrainingExample], numbers: dict[str, int]) -> Observed:
+    """Return examples as arrays, in their order; `numbers` numbers the customers."""
     width = len(FEATURE_NAMES)
     features = np.zeros((len(examples), width), dtype=np.float16)
     for index, example in enumerate(examples):
