@@ -5,8 +5,9 @@ a checkpoint and reads on ends where an uninterrupted one does. Examples repeat 
 tells.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -19,7 +20,7 @@ from stream_app.core.population import BetaGeometric, PopulationTotals
 from stream_app.learning.bgnbd import fit_bgnbd
 from stream_app.learning.clustering import CustomerClusters, Sums
 from stream_app.learning.drift import DriftSaved, DriftWatch
-from stream_app.learning.models import KALMAN, new_model
+from stream_app.learning.models import KALMAN, OnlineModel, new_model
 from stream_app.learning.quality import QualityTally
 from stream_app.learning.snapshot import ModelSnapshot
 
@@ -35,6 +36,16 @@ _GROUPS = ("all", "recent", "holdout", "treatment")
 
 class LearnerRefusedError(ValueError):
     """A checkpoint that this learner cannot go on from; the message says why and what to do."""
+
+
+class Matured(NamedTuple):
+    """A block of uncensored examples about to be learned, with what the model learns of them."""
+
+    examples: Sequence[TrainingExample]
+    rows: NDArray[np.float32]
+    """Features (n, d) under the present list."""
+    churned: NDArray[np.bool_]
+    importance: NDArray[np.float64]
 
 
 class _Saved(msgspec.Struct):
@@ -85,6 +96,8 @@ class Learner:
         self._trained_through_ms = 0
         self._importance = (0.0, 0.0)
         self._clusters = CustomerClusters()
+        self.on_matured: Callable[[Matured], None] | None = None
+        """Told each block before the model learns it, e.g. to let challengers learn the same."""
 
     @property
     def trained_examples(self) -> int:
@@ -133,18 +146,22 @@ class Learner:
             self._bgnbd = fitted
         self._next_fit_day = through_day + _REFIT_DAYS
 
-    def snapshot(self) -> ModelSnapshot:
-        """Return the present model. Its version tells its content: equal models have equal versions."""
+    def snapshot(self, model: OnlineModel | None = None) -> ModelSnapshot:
+        """Return the present model. Its version tells its content: equal models have equal versions.
+
+        `model` is one that learned the same examples and is served instead of the learner's own.
+        """
         if self.refit_is_due():
             self.refit()
-        weights = self.model.export()
+        model = model or self.model
+        weights = model.export()
         total, squared = self._importance
         snapshot = ModelSnapshot(
             version="",
-            model=self.model.name,
+            model=model.name,
             horizon_days=self.horizon_days,
             features_hash=FEATURES_HASH,
-            inputs=self.model.inputs.names,
+            inputs=model.inputs.names,
             offset=weights.offset,
             offset_mean=weights.offset_mean,
             clip=weights.clip,
@@ -162,7 +179,7 @@ class Learner:
             effective_examples=total * total / squared if squared else 0.0,
         )
         digest = sha256(msgspec.json.encode(snapshot)).hexdigest()[:10]
-        version = f"{self.model.name}-h{self.horizon_days}-{self.trained_examples:09d}-{digest}"
+        version = f"{model.name}-h{self.horizon_days}-{self.trained_examples:09d}-{digest}"
         return msgspec.structs.replace(snapshot, version=version)
 
     def metrics(self) -> dict[str, float]:
@@ -275,8 +292,11 @@ class Learner:
             return
         rows, churned, served, weight = rows[stayed], churned[stayed], served[stayed], weight[stayed]
         importance = weight / np.clip(np.where(holdout[stayed], 1.0, propensity[stayed]), _LEAST_PROPENSITY, 1.0)
+        uncensored = [example for example in examples if example.contacts == 0]
+        if self.on_matured is not None:
+            self.on_matured(Matured(uncensored, rows, churned, importance))
         self.model.learn(rows, churned, importance)
-        customers = [example.customer_id for example in examples if example.contacts == 0]
+        customers = [example.customer_id for example in uncensored]
         self._clusters.add(customers, served, churned)
         safe = np.clip(served, 1e-6, 1.0 - 1e-6)
         losses = -np.log(np.where(churned, safe, 1.0 - safe))
