@@ -86,6 +86,9 @@ class Settings(BaseSettings):
     data_dir: Path = Field(default=Path(".stream-app"), description="Local files: trainer checkpoint, RocksDB, logs.")
     store: Literal["memory", "rocksdb"] = Field(default="memory", description="Where customer states live.")
     catalogue_file: Path | None = Field(default=None, description="Action catalogue (YAML); absent: the shipped one.")
+    catalogue_poll_seconds: Annotated[float, Field(gt=0)] = Field(
+        default=5, description="Seconds between looks at the catalogue's file; a changed one is taken over at once."
+    )
     policy_file: Path | None = Field(
         default=None, description="Learned policy (`stream-app policy learn`); absent: the catalogue's own beliefs."
     )

@@ -1,9 +1,12 @@
 """Settings to an engine: the one place where worker, replay and evaluation get the same product from."""
 
+from pathlib import Path
+
 from stream_app.core.times import SECOND_MS
-from stream_app.decisions.catalogue import Catalogue, load_catalogue, load_shipped_catalogue
+from stream_app.decisions.catalogue import Catalogue, load_catalogue, shipped_catalogue_file
 from stream_app.decisions.decider import CatalogueDecider
-from stream_app.decisions.policy import load_policy
+from stream_app.decisions.policy import PolicySnapshot, load_policy
+from stream_app.decisions.types import Decider
 from stream_app.engine.engine import Engine
 from stream_app.engine.policy import EnginePolicy
 from stream_app.learning.scorer import PriorScorer, Scorer
@@ -28,26 +31,75 @@ def policy_of(settings: Settings) -> EnginePolicy:
     )
 
 
+def catalogue_file_of(settings: Settings) -> Path:
+    """Return the file of the action catalogue: the configured one, or the one that is shipped."""
+    return settings.catalogue_file or shipped_catalogue_file()
+
+
 def catalogue_of(settings: Settings) -> Catalogue:
     """Return the action catalogue; raises CatalogueError naming line and field where it is wrong."""
-    if settings.catalogue_file is None:
-        return load_shipped_catalogue()
-    return load_catalogue(settings.catalogue_file)
+    return load_catalogue(catalogue_file_of(settings))
 
 
-def decider_of(settings: Settings, catalogue: Catalogue, partitions: int) -> CatalogueDecider:
-    """Return the decider of a worker; `partitions` is how many share the budget."""
-    mode, consent = settings.actions_mode, settings.unknown_consent
-    return CatalogueDecider(
-        catalogue,
-        salt=settings.salt.get_secret_value(),
-        holdout_share=settings.holdout_share,
-        enabled=settings.interventions_enabled,
-        partitions=partitions,
-        policy=load_policy(settings.policy_file) if settings.policy_file is not None else None,
-        mode_override=None if mode == "as_written" else mode,
-        unknown_consent_override=None if consent == "as_written" else consent,
-    )
+class DeciderMaker:
+    """Makes the decider of a worker from settings, catalogue and policy, and anew when one of the two is replaced.
+
+    Parameters
+    ----------
+    settings
+        Salt, holdout, kill switch, modes.
+    partitions
+        How many share the budget.
+
+    Raises
+    ------
+    CatalogueError, PolicyError
+        The configured files cannot be used.
+    """
+
+    def __init__(self, settings: Settings, partitions: int) -> None:
+        self._settings = settings
+        self._partitions = partitions
+        self.catalogue = catalogue_of(settings)
+        """As it is written: before modes and consent are overridden."""
+        self.policy = load_policy(settings.policy_file) if settings.policy_file is not None else None
+        """Learned beliefs; None: the catalogue's own."""
+
+    def decider(self) -> CatalogueDecider:
+        """Return the decider for the catalogue and the policy in force."""
+        return self._make(self.catalogue, self.policy)
+
+    def with_catalogue(self, catalogue: Catalogue) -> CatalogueDecider:
+        """Put another catalogue into force and return the decider for it.
+
+        Raises
+        ------
+        ValueError
+            It cannot be used by so many partitions; the one in force stays.
+        """
+        made = self._make(catalogue, self.policy)
+        self.catalogue = catalogue
+        return made
+
+    def with_policy(self, policy: PolicySnapshot | None) -> CatalogueDecider:
+        """Put other beliefs into force and return the decider for them."""
+        made = self._make(self.catalogue, policy)
+        self.policy = policy
+        return made
+
+    def _make(self, catalogue: Catalogue, policy: PolicySnapshot | None) -> CatalogueDecider:
+        settings = self._settings
+        mode, consent = settings.actions_mode, settings.unknown_consent
+        return CatalogueDecider(
+            catalogue,
+            salt=settings.salt.get_secret_value(),
+            holdout_share=settings.holdout_share,
+            enabled=settings.interventions_enabled,
+            partitions=self._partitions,
+            policy=policy,
+            mode_override=None if mode == "as_written" else mode,
+            unknown_consent_override=None if consent == "as_written" else consent,
+        )
 
 
 def engine_of(
@@ -56,6 +108,7 @@ def engine_of(
     scorer: Scorer | None = None,
     policy: EnginePolicy | None = None,
     partitions: int | None = None,
+    decider: Decider | None = None,
 ) -> Engine:
     """Return the engine of the product.
 
@@ -69,7 +122,10 @@ def engine_of(
         Instead of `policy_of(settings)`.
     partitions
         How many shards share the budget; absent: the configured partition count.
+    decider
+        Instead of the one that settings and files make.
     """
     policy = policy if policy is not None else policy_of(settings)
-    decider = decider_of(settings, catalogue_of(settings), partitions or settings.partitions)
+    if decider is None:
+        decider = DeciderMaker(settings, partitions or settings.partitions).decider()
     return Engine(policy, decider, LexicalSentiment(), scorer or PriorScorer(policy.horizon_days))

@@ -88,6 +88,11 @@ class CatalogueDecider:
         self._by_tier = [tuple(a for a in active if tier in a.tiers) for tier in TIERS]
         self._by_name = {action.name: action for action in active}
 
+    @property
+    def catalogue_version(self) -> str:
+        """Return the version of the action catalogue in force, with what settings override in it."""
+        return self.catalogue.version
+
     def arm_of(self, customer_id: str) -> int:
         """Return the arm of a customer as observations carry it: 1 treatment, 2 holdout."""
         return ARM_CODES[arm_of(customer_id, self._salt, self._holdout_share)]

@@ -80,6 +80,11 @@ Decision = Act | Suppress | Quiet
 class Decider(Protocol):
     """Who decides. Deterministic: equal arguments give equal decisions and equal changes of ledger and memory."""
 
+    @property
+    def catalogue_version(self) -> str:
+        """Return the version of the action catalogue in force."""
+        ...
+
     def decide(self, point: DecisionPoint, ledger: Ledger, memory: PartitionState) -> Decision:
         """Decide at one point; reservations are written to `ledger` and `memory` in place."""
         ...

@@ -31,7 +31,7 @@ class Concluder:
 
     def __init__(self, policy: EnginePolicy, decider: Decider, scorer: Scorer) -> None:
         self._policy = policy
-        self._decider = decider
+        self.decider = decider
         self.scorer = scorer
         self._horizon_ms = policy.horizon_days * DAY_MS
 
@@ -56,7 +56,7 @@ class Concluder:
             observation.packed = pack(features)
             observation.probability = probability
             observation.model_version = scorer.version
-            observation.arm = self._decider.arm_of(point.customer_id)
+            observation.arm = self.decider.arm_of(point.customer_id)
         score = point.state.score
         if score is None:
             score = point.state.score = ScoreState()
@@ -141,7 +141,7 @@ class Concluder:
 
         draws_before = state.ledger.draws
         deciding = point.trigger in _DECIDING_TRIGGERS
-        decision = self._decider.decide(
+        decision = self.decider.decide(
             DecisionPoint(
                 customer_id=point.customer_id,
                 at_ms=point.at_ms,

@@ -71,6 +71,11 @@ class Engine:
         """Serve another model from the next batch on."""
         self._concluder.scorer = scorer
 
+    def install_decider(self, decider: Decider) -> None:
+        """Decide by another catalogue or policy from the next batch on."""
+        self._decider = decider
+        self._concluder.decider = decider
+
     def open_shard(self, partition: int, store: StateStore, memory: PartitionState) -> Shard:
         """Take ownership of a partition: index what is due, from the states alone."""
         shard = Shard(partition, store, memory, self._due_of)
@@ -98,6 +103,7 @@ class Engine:
         """
         effects = Effects(outputs=[], interventions=[], rejected=[], counts=Counter())
         shard.memory.model_version = self.scorer.version
+        shard.memory.catalogue_version = self._decider.catalogue_version
         block = Block()
         for index, entry in enumerate(entries):
             if self.is_far_future(shard, entry):

@@ -8,12 +8,15 @@ bytes from the outbox.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
+from stream_app.adapters.logs import fields
 from stream_app.adapters.metrics import Recorder, record_effects
 from stream_app.core.topics import Topic
+from stream_app.decisions.types import Decider
 from stream_app.engine.engine import Engine
 from stream_app.learning.scorer import Scorer
 from stream_app.worker.batches import Batch, Batcher
@@ -23,6 +26,8 @@ from stream_app.worker.outgoing import Outgoing
 from stream_app.worker.owned import Owned, Work
 from stream_app.worker.ownership import Ownership
 from stream_app.worker.publisher import Publisher
+
+logger = logging.getLogger(__name__)
 
 IDLE_SECONDS = 1.0
 BUFFERED_IDLE_SECONDS = 0.01
@@ -91,6 +96,7 @@ class Pipeline:
         self._now_ms = now_ms
         self._consumer: ChunkSource | None = None
         self._next_scorer: Scorer | None = None
+        self._next_decider: Decider | None = None
         self._sides: list[Outgoing] = []
         self._empty: list[Work] = []
         self._resting = True
@@ -111,6 +117,11 @@ class Pipeline:
     def install(self, scorer: Scorer) -> None:
         """Serve another model from the next batch on."""
         self._next_scorer = scorer
+        self._wake.set()
+
+    def install_decider(self, decider: Decider) -> None:
+        """Decide by another catalogue or policy from the next batch on."""
+        self._next_decider = decider
         self._wake.set()
 
     def take(self, topic: str, partition: int, chunk: Any) -> None:
@@ -191,8 +202,17 @@ class Pipeline:
             for number in set(self.owned) - kept:
                 # Someone owned it in between: what we know of it is old.
                 self._let_go(number)
-            self.owned |= await self._ownership.take_over(partitions - set(self.owned))
+            taken = await self._ownership.take_over(partitions - set(self.owned))
+            self.owned |= taken
             self._metrics.gauge("partitions_owned", len(self.owned))
+            logger.info(
+                "owns",
+                extra=fields(
+                    partitions=",".join(str(number) for number in sorted(self.owned)),
+                    kept=len(self.owned) - len(taken),
+                    restored=len(taken),
+                ),
+            )
             self._resting = False
             self._wake.set()
 
@@ -214,6 +234,9 @@ class Pipeline:
         if self._next_scorer is not None:
             self._engine.install(self._next_scorer)
             self._next_scorer = None
+        if self._next_decider is not None:
+            self._engine.install_decider(self._next_decider)
+            self._next_decider = None
         batches = []
         for owned in list(self.owned.values()):
             batch = self._prepare(owned, begun)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import UnsupportedVersionError
 
-from stream_app.adapters.assembly import engine_of
+from stream_app.adapters.assembly import DeciderMaker, catalogue_file_of, engine_of
 from stream_app.adapters.metrics import Metrics
 from stream_app.adapters.stores import MemoryStore, PartitionStore
 from stream_app.adapters.stores_rocksdb import RocksdbStore
@@ -24,6 +24,7 @@ from stream_app.wire.partition_record import SourcePosition
 from stream_app.worker.aligner import Aligner
 from stream_app.worker.app import WorkerApp, create_app, ends_of, register_customer_agent
 from stream_app.worker.batches import Batcher, BatchPolicy
+from stream_app.worker.catalogues import CatalogueFollower
 from stream_app.worker.changelog import Changelog
 from stream_app.worker.http import HttpServices
 from stream_app.worker.intake import Intake
@@ -73,6 +74,7 @@ class Worker(NamedTuple):
     publisher: Publisher
     metrics: Metrics
     views: LiveViews
+    catalogues: CatalogueFollower
     failure: asyncio.Future[BaseException]
 
 
@@ -94,7 +96,9 @@ async def build_worker(settings: Settings, metrics: Metrics) -> Worker:
         raise
     names = {topic: settings.topic(topic) for topic in Topic}
     sources = sources_of(names, [role for role in ALIGNED if role not in foreign], foreign)
-    engine = engine_of(settings)
+    maker = DeciderMaker(settings, settings.partitions)
+    decider = maker.decider()
+    engine = engine_of(settings, decider=decider)
     publisher = Publisher(producer)
     intake = Intake(
         settings.decode_limits(),
@@ -152,7 +156,15 @@ async def build_worker(settings: Settings, metrics: Metrics) -> Worker:
     app.quiescent = pipeline
     register_customer_agent(app, [source.name for source in sources], pipeline, fail)
     views = LiveViews(settings, app, pipeline, engine, frozenset(source.name for source in sources))
-    return Worker(settings, app, pipeline, producer, publisher, metrics, views, failure)
+    catalogues = CatalogueFollower(
+        catalogue_file_of(settings),
+        maker.catalogue,
+        decider.catalogue_version,
+        maker.with_catalogue,
+        pipeline.install_decider,
+        metrics,
+    )
+    return Worker(settings, app, pipeline, producer, publisher, metrics, views, catalogues, failure)
 
 
 def open_store(settings: Settings, number: int, cached_states: int) -> PartitionStore:
@@ -187,6 +199,7 @@ async def running(worker: Worker) -> AsyncIterator[None]:
         await models.stop()
         raise
     watch(models.run, "models")
+    watch(lambda: worker.catalogues.run(worker.settings.catalogue_poll_seconds), "catalogues")
     watch(worker.pipeline.run, "pipeline")
     watch(lambda: _watch_faust(worker.app), "faust-watch")
     if worker.settings.clock == "wall":
