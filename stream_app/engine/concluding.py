@@ -200,10 +200,15 @@ def _velocity(score: ScoreState) -> float | None:
 def _note_contact(
     pending: list[Observation], at_ms: int, horizon_ms: int, stay_probability: float, *, contacted: bool
 ) -> None:
-    """Tell the observations under way that a contact was drawn, so that the learner can censor or weight them."""
+    """Tell the observations under way that a contact was drawn, so that the learner can censor or weight them.
+
+    One that an order has answered already is not touched: its label is known without the contact, and it counts by the
+    probability of having stayed uncontacted up to that order (inverse probability of censoring, Robins and Finkelstein
+    2000).
+    """
     if not contacted and stay_probability >= 1:
         return
     for observation in pending:
-        if observation.at_ms <= at_ms < observation.at_ms + horizon_ms:
+        if not observation.retained and observation.at_ms <= at_ms < observation.at_ms + horizon_ms:
             observation.contacts += contacted
             observation.stay_propensity *= stay_probability
