@@ -11,6 +11,7 @@ from stream_app.core.times import DAY_MS
 
 VALUE_HORIZON_DAYS = 90.0
 _HALF_LIFE_DAYS = 90.0
+_MESSAGE_HALF_LIFE_DAYS = 30.0
 _LN2 = 0.6931471805599453
 
 
@@ -47,6 +48,9 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     redeemed_30d: float = 0.0
     """Decayed count of redemptions (half-life 30 days), as of `redeemed_at_ms`."""
     redeemed_at_ms: int = 0
+    sent_30d: float = 0.0
+    """Decayed count of messages sent, as of `redeemed_at_ms`; those that were clicked follow."""
+    clicked_30d: float = 0.0
 
     @property
     def mean_amount(self) -> float:
@@ -69,6 +73,14 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
         if self.profile is not None and self.profile.language:
             return self.profile.language
         return self.review_language
+
+    def messages_30d(self, at_ms: int) -> float:
+        """Return the decayed count of messages sent (half-life 30 days)."""
+        if not self.sent_30d:
+            return 0.0
+        elapsed_days = max(0, at_ms - self.redeemed_at_ms) / DAY_MS
+        faded: float = self.sent_30d * 2.0 ** (-elapsed_days / _MESSAGE_HALF_LIFE_DAYS)
+        return faded
 
     def value_at_stake(self, at_ms: int) -> float:
         """Return what is lost if the customer leaves, in shop currency.
@@ -115,4 +127,6 @@ def facts_of(state: CustomerState) -> Facts:
         state.erased_ms > 0,
         contact.redeemed_30d if contact is not None else 0.0,
         contact.decayed_at_ms if contact is not None else 0,
+        contact.sent_30d if contact is not None else 0.0,
+        contact.clicked_30d if contact is not None else 0.0,
     )

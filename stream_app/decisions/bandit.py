@@ -1,33 +1,46 @@
-"""Learning which action helps whom, from matured decisions: a Bayesian linear model of uplift for each action.
+"""Learning which action helps whom, from matured decisions: one Bayesian linear model of all actions' uplifts.
 
 The response is the margin of the window as a share of the margin at stake. It is modelled as what happens without
-contact, linear in the context, plus the action's uplift, linear in the context too. The prior of an uplift is what the
-catalogue says of the action, so that learning starts from the policy in force; evidence narrows it (conjugate normal
-model, known noise: see e.g. Russo et al., "A tutorial on Thompson sampling", 2018). Outcomes are delayed by their
-window and may come in any order: the posterior is a sum and does not depend on it. Actions may come and go: a new one
-starts from its prior.
+contact, linear in the context, plus what any contact does, linear in the context too, plus what is particular to the
+action. The middle part pools: every message teaches what contact does to whom, so that a rare action does not start from
+nothing. The prior of an action's uplift is what the catalogue says of it, so that learning starts from the policy in
+force; evidence narrows it (conjugate normal model, the noise as large as the residuals say: see e.g. Russo et al., "A
+tutorial on Thompson sampling", 2018). Outcomes are delayed by their window and may come in any order: the posterior is
+a function of sums and does not depend on it. Actions may come and go: a new one starts from its prior, one that left is
+forgotten and what it taught about contact stays.
 """
 
 import hashlib
+from functools import lru_cache
+from statistics import NormalDist
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_app.core.hashing import unit_draw
 from stream_app.core.outputs import TIERS, DecisionOutcome
 from stream_app.decisions.catalogue import Action, Catalogue
-from stream_app.decisions.policy import CONTEXT, Belief, PolicySnapshot, prior_belief
+from stream_app.decisions.policy import CONTEXT, DRAWS, SHARED_DEVIATION, Belief, PolicySnapshot, prior_belief
 from stream_app.decisions.types import NOTHING
 
 WIDTH = len(CONTEXT)
+ANY_CONTACT = "any contact"
+"""Name of the shared block among the sums; no action may be called so."""
 BASE_DEVIATION = 1.0
 """Prior deviation of the weights without contact: wide, the data speak."""
-SLOPE_DEVIATIONS = (0.02, 0.02, 0.002)
-"""Prior deviations of an uplift's dependence on the context columns after the tiers; the last one runs to about 8."""
+SHARED_SLOPES = (0.05, 0.05, 0.004, 0.02, 0.1)
+"""Prior deviations of how what all contacts have in common depends on the context columns after the tiers; `ln_value`
+runs to about 8."""
+OWN_SLOPES = (0.03, 0.02, 0.002, 0.005, 0.02)
+"""The same for what is particular to an action."""
 NOISE_DEVIATION = 0.5
-"""Deviation of one response. A shop's own is larger or smaller; a larger guess learns slower, and never wrongly."""
-MAX_RESPONSE = 5.0
+"""Deviation of one response, until the residuals of this many decisions have told better."""
+NOISE_COUNT = 200.0
+MAX_RESPONSE = 3.0
 """Responses are clipped here: one wholesale order must not decide what is sent to everybody."""
+TAKE_RATE_COUNT = 20.0
+"""How many contacts the catalogue's take rate is worth."""
 Floats = NDArray[np.float64]
 
 
@@ -43,19 +56,21 @@ class PolicyLearner:
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
         self._actions: dict[str, Action] = {action.name: action for action in catalogue.actions}
-        self._blocks = {name: 1 + index for index, name in enumerate(sorted(self._actions))}
-        size = WIDTH * (1 + len(self._blocks))
-        precision = np.zeros(size)
-        precision[:WIDTH] = BASE_DEVIATION**-2
+        self._blocks = {name: 2 + index for index, name in enumerate(sorted(self._actions))}
+        size = WIDTH * (2 + len(self._blocks))
         self._prior_mean = np.zeros(size)
+        deviations = np.full(size, BASE_DEVIATION)
+        deviations[_span(1)] = (*(SHARED_DEVIATION,) * len(TIERS), *SHARED_SLOPES)
         for name, block in self._blocks.items():
-            means, deviations = _prior(self._actions[name])
-            span = _span(block)
-            precision[span] = deviations**-2
-            self._prior_mean[span] = means
-        self._prior_precision = precision
+            prior = prior_belief(self._actions[name])
+            self._prior_mean[_span(block)] = prior.means
+            deviations[_span(block)] = (*prior.deviations[: len(TIERS)], *OWN_SLOPES)
+        self._prior_precision = deviations**-2
         self._gram = np.zeros((size, size))
         self._moment = np.zeros(size)
+        self._squares = 0.0
+        self._sent = dict.fromkeys(self._blocks, 0)
+        self._taken = dict.fromkeys(self._blocks, 0)
         self.learned = 0
 
     def learn(self, outcome: DecisionOutcome) -> bool:
@@ -74,40 +89,76 @@ class PolicyLearner:
         response = min(max((outcome.reward + outcome.cost) / stake, -MAX_RESPONSE), MAX_RESPONSE)
         spans = [_span(0)]
         if contacted:
-            spans.append(_span(self._blocks[outcome.action]))
+            spans += [_span(1), _span(self._blocks[outcome.action])]
+            self._sent[outcome.action] += 1
+            self._taken[outcome.action] += outcome.redeemed
         outer = np.outer(context, context)
         for rows in spans:
             self._moment[rows] += context * response
             for columns in spans:
                 self._gram[rows, columns] += outer
+        self._squares += response * response
         self.learned += 1
         return True
 
     def snapshot(self) -> PolicySnapshot:
         """Return the present beliefs; the version is a hash of them."""
-        scale = NOISE_DEVIATION**-2
-        precision = scale * self._gram
-        precision[np.diag_indices_from(precision)] += self._prior_precision
-        covariance = np.linalg.inv(precision)
-        means = covariance @ (scale * self._moment + self._prior_precision * self._prior_mean)
-        deviations = np.sqrt(np.diag(covariance))
-        beliefs = {
-            name: Belief(means=tuple(means[_span(block)].tolist()), deviations=tuple(deviations[_span(block)].tolist()))
-            for name, block in self._blocks.items()
-        }
+        mean, covariance = self._posterior(NOISE_DEVIATION**2)
+        mean, covariance = self._posterior(self._noise_variance(mean))
+        names = sorted(self._blocks)
+        spans = [_span(self._blocks[name]) for name in names]
+        shared = _span(1)
+        uplift_mean = np.concatenate([mean[shared] + mean[span] for span in spans])
+        with_shared = covariance[shared]
+        joint = np.block(
+            [
+                [
+                    with_shared[:, shared] + with_shared[:, column] + covariance[row, shared] + covariance[row, column]
+                    for column in spans
+                ]
+                for row in spans
+            ]
+        )
+        deviations = np.sqrt(np.diag(joint))
+        root = np.linalg.cholesky(joint + np.diag(np.full(len(joint), _JITTER)))
+        draws = uplift_mean + np.hstack([_normal_rows(name) for name in names]) @ root.T
+        beliefs = {}
+        for index, name in enumerate(names):
+            of = _span(index)
+            prior_takers = TAKE_RATE_COUNT * self._actions[name].take_rate
+            beliefs[name] = Belief(
+                means=tuple(uplift_mean[of].tolist()),
+                deviations=tuple(deviations[of].tolist()),
+                draws=draws[:, of].astype("<f4").tobytes(),
+                take_rate=(self._taken[name] + prior_takers) / (self._sent[name] + TAKE_RATE_COUNT),
+            )
         digest = hashlib.blake2b(msgspec.json.encode(beliefs, order="deterministic"), digest_size=4).hexdigest()
         return PolicySnapshot(version=f"learned-{self.learned}-{digest}", context=CONTEXT, beliefs=beliefs)
+
+    def _posterior(self, noise_variance: float) -> tuple[Floats, Floats]:
+        precision = self._gram / noise_variance
+        precision[np.diag_indices_from(precision)] += self._prior_precision
+        covariance = np.linalg.inv(precision)
+        mean = covariance @ (self._moment / noise_variance + self._prior_precision * self._prior_mean)
+        return mean, (covariance + covariance.T) / 2
+
+    def _noise_variance(self, mean: Floats) -> float:
+        """Return what the residuals say of the noise, together with `NOISE_COUNT` imagined ones."""
+        residuals = self._squares - 2 * float(mean @ self._moment) + float(mean @ self._gram @ mean)
+        return (max(residuals, 0.0) + NOISE_COUNT * NOISE_DEVIATION**2) / (self.learned + NOISE_COUNT)
 
     def sums(self) -> dict[str, object]:
         """Return plain numbers for a checkpoint.
 
         They are by names of actions, so that a changed catalogue can take up what it knows.
         """
-        names = [NOTHING, *sorted(self._blocks)]
         return {
             "context": list(CONTEXT),
-            "names": names,
+            "names": [NOTHING, ANY_CONTACT, *sorted(self._blocks)],
             "learned": self.learned,
+            "squares": self._squares,
+            "sent": dict(self._sent),
+            "taken": dict(self._taken),
             "gram": self._gram.tolist(),
             "moment": self._moment.tolist(),
         }
@@ -118,15 +169,19 @@ class PolicyLearner:
         Raises
         ------
         ValueError
-            The checkpoint is of another context: it cannot be used, begin anew.
+            The checkpoint is of another context, or of an older form: it cannot be used, begin anew.
         """
-        kept = msgspec.convert(sums, _Sums)
+        try:
+            kept = msgspec.convert(sums, _Sums)
+        except msgspec.ValidationError as error:
+            raise ValueError(f"the policy's checkpoint has another form ({error}): begin anew") from error
         if tuple(kept.context) != CONTEXT:
             raise ValueError(
                 f"the checkpoint is of the context {kept.context}, this build uses {list(CONTEXT)}: begin anew"
             )
         gram, moment = np.array(kept.gram), np.array(kept.moment)
-        places = {name: 0 if name == NOTHING else self._blocks.get(name, -1) for name in kept.names}
+        fixed = {NOTHING: 0, ANY_CONTACT: 1}
+        places = {name: fixed.get(name, self._blocks.get(name, -1)) for name in kept.names}
         for old_row, row_name in enumerate(kept.names):
             row = places[row_name]
             if row < 0:
@@ -136,23 +191,37 @@ class PolicyLearner:
                 column = places[column_name]
                 if column >= 0:
                     self._gram[_span(row), _span(column)] = gram[_span(old_row), _span(old_column)]
+        for name in self._blocks:
+            self._sent[name] = kept.sent.get(name, 0)
+            self._taken[name] = kept.taken.get(name, 0)
         self.learned = kept.learned
+        self._squares = kept.squares
 
 
 class _Sums(msgspec.Struct, frozen=True):
     context: list[str]
     names: list[str]
     learned: int
+    squares: float
+    sent: dict[str, int]
+    taken: dict[str, int]
     gram: list[list[float]]
     moment: list[float]
+
+
+_JITTER = 1e-12
 
 
 def _span(block: int) -> slice:
     return slice(block * WIDTH, (block + 1) * WIDTH)
 
 
-def _prior(action: Action) -> tuple[Floats, Floats]:
-    belief = prior_belief(action)
-    deviations = np.array(belief.deviations)
-    deviations[len(TIERS) :] = SLOPE_DEVIATIONS
-    return np.array(belief.means), deviations
+@lru_cache(maxsize=256)
+def _normal_rows(action: str) -> Floats:
+    """Return the fixed standard normal draws of an action's weights, (draw, column), of exact mean 0 and variance 1."""
+    normal = NormalDist()
+    units = [[unit_draw("policy draw", action, column, k) for column in range(WIDTH)] for k in range(DRAWS)]
+    rows = np.array([[normal.inv_cdf(min(max(unit, 1e-12), 1 - 1e-12)) for unit in row] for row in units])
+    rows -= rows.mean(axis=0)
+    rows /= rows.std(axis=0)
+    return rows

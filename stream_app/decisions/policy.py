@@ -27,10 +27,22 @@ FLOOR_NOTHING: Final = 0.05
 FLOOR_ACTION: Final = 0.02
 EPOCH_DAYS: Final = 14
 """Length of an epoch, equal to the attribution window: one draw per customer and epoch."""
+SHARED_DEVIATION: Final = 0.03
+"""Deviation of what a catalogue may have got wrong about all its actions alike. It makes the start a cautious one:
+were the actions' errors independent, the best of ten would look good by luck alone."""
 DRAWS: Final = 128
 """Size of the fixed set of draws; frequencies are multiples of 1 / DRAWS."""
-CONTEXT: Final = (*(f"tier_{tier}" for tier in TIERS), "discount_share", "unhappiness", "ln_value")
-"""What beliefs are linear in."""
+CONTEXT: Final = (
+    *(f"tier_{tier}" for tier in TIERS),
+    "discount_share",
+    "unhappiness",
+    "ln_value",
+    "fatigue",
+    "response",
+)
+"""What beliefs are linear in. `fatigue` are recent messages, `response` is how far clicks on them are above the usual."""
+_DRAW_BYTES: Final = 4
+_USUAL_CLICKS, _FATIGUE_LIMIT = 0.2, 4.0
 
 
 class Belief(msgspec.Struct, frozen=True):
@@ -38,6 +50,14 @@ class Belief(msgspec.Struct, frozen=True):
 
     means: tuple[float, ...]
     deviations: tuple[float, ...]
+    draws: bytes = b""
+    """`DRAWS` joint draws of the weights, float32, little endian, one row a draw: row k of all actions of a snapshot
+    is one possible world, so that what is unknown of all of them is not mistaken for a chance that one of them shines.
+    Empty: independent normal draws by `deviations`."""
+    shared: float = 0.0
+    """Without draws: deviation of what is unknown of all contacts alike, which is the same draw for every action."""
+    take_rate: float | None = None
+    """Share of the contacted that take the incentive, as seen; None: as the catalogue says."""
 
 
 class PolicySnapshot(msgspec.Struct, frozen=True):
@@ -78,10 +98,15 @@ def load_policy(path: Path) -> PolicySnapshot:
             f" {', '.join(CONTEXT)}: learn it anew"
         )
     width = len(CONTEXT)
-    wrong = [name for name, b in snapshot.beliefs.items() if len(b.means) != width or len(b.deviations) != width]
+    wrong = [name for name, belief in snapshot.beliefs.items() if not _fits(belief, width)]
     if wrong:
         raise PolicyError(f"{path}: the beliefs of {', '.join(wrong)} have not {width} weights: learn the policy anew")
     return snapshot
+
+
+def _fits(belief: Belief, width: int) -> bool:
+    of_draws = len(belief.draws) in {0, DRAWS * width * _DRAW_BYTES}
+    return len(belief.means) == len(belief.deviations) == width and of_draws
 
 
 def prior_snapshot(catalogue: Catalogue) -> PolicySnapshot:
@@ -98,6 +123,7 @@ def prior_belief(action: Action) -> Belief:
     return Belief(
         means=(*(by_tier.get(tier, 0.0) for tier in TIERS), *(0.0,) * others),
         deviations=(*(action.uplift.uncertainty,) * len(TIERS), *(0.0,) * others),
+        shared=SHARED_DEVIATION,
     )
 
 
@@ -109,7 +135,13 @@ def context_of(point: DecisionPoint) -> tuple[float, ...]:
 def circumstances_of(point: DecisionPoint) -> tuple[float, ...]:
     """Return the context columns that follow those of the tiers."""
     facts = point.facts
-    return (facts.discount_share, max(0.0, -facts.sentiment), math.log1p(facts.value_at_stake(point.now_ms)))
+    return (
+        facts.discount_share,
+        max(0.0, -facts.sentiment),
+        math.log1p(facts.value_at_stake(point.now_ms)),
+        min(facts.messages_30d(point.now_ms), _FATIGUE_LIMIT),
+        (facts.clicked_30d + _USUAL_CLICKS) / (facts.sent_30d + 1.0) - _USUAL_CLICKS,
+    )
 
 
 def context_from(tier: int, circumstances: tuple[float, ...]) -> tuple[float, ...]:
@@ -129,7 +161,7 @@ def expected_gain(action: Action, point: DecisionPoint, catalogue: Catalogue, sn
     """Return what acting is expected to gain over doing nothing, in shop currency, less its cost."""
     mean, _ = uplift_of(action, context_of(point), snapshot)
     stake = point.facts.value_at_stake(point.now_ms) * catalogue.margin
-    return mean * stake - expected_cost(action, point.facts.mean_amount)
+    return mean * stake - expected_cost(action, point.facts.mean_amount, snapshot)
 
 
 def choose(actions: Sequence[Action], point: DecisionPoint, catalogue: Catalogue, snapshot: PolicySnapshot) -> Choice:
@@ -175,9 +207,10 @@ def choose_by(
     gains = np.zeros((len(ordered) + 1, DRAWS))
     expected = {NOTHING: 0.0}
     for row, action in enumerate(ordered, start=1):
-        mean, deviation = uplift_of(action, context, snapshot)
-        cost = expected_cost(action, usual_order)
-        gains[row] = (mean + deviation * _normal_draws(action.name)) * stake - cost
+        cost = expected_cost(action, usual_order, snapshot)
+        mean, gains[row] = _uplift_draws(action, context, snapshot)
+        gains[row] *= stake
+        gains[row] -= cost
         expected[action.name] = mean * stake - cost
     wins = np.bincount(gains.argmax(axis=0), minlength=len(ordered) + 1)
     probabilities = {NOTHING: FLOOR_NOTHING + free * float(wins[0]) / DRAWS}
@@ -202,14 +235,33 @@ def incentive_of(action: Action, usual_order: float) -> float:
     return action.incentive + action.incentive_share * usual_order
 
 
-def expected_cost(action: Action, usual_order: float) -> float:
-    """Return the cost of a contact and of what customers take of its incentive, on average."""
-    return action.cost + action.take_rate * incentive_of(action, usual_order)
+def expected_cost(action: Action, usual_order: float, snapshot: PolicySnapshot | None = None) -> float:
+    """Return the cost of a contact and of what customers take of its incentive, on average.
+
+    How many take it is learned (`snapshot`), or else what the catalogue says.
+    """
+    belief = snapshot.beliefs.get(action.name) if snapshot is not None else None
+    seen = belief.take_rate if belief is not None else None
+    return action.cost + (action.take_rate if seen is None else seen) * incentive_of(action, usual_order)
 
 
 def committed_cost(action: Action, usual_order: float) -> float:
     """Return the cost of a contact whose incentive is taken on a usual order: what the budget sets aside."""
     return action.cost + incentive_of(action, usual_order)
+
+
+def _uplift_draws(
+    action: Action, context: tuple[float, ...], snapshot: PolicySnapshot
+) -> tuple[float, NDArray[np.float64]]:
+    """Return the mean and the fixed set of draws of what an action is believed to take off the churn probability."""
+    mean, deviation = uplift_of(action, context, snapshot)
+    belief = snapshot.beliefs.get(action.name) or prior_belief(action)
+    if not belief.draws:
+        return mean, mean + deviation * _normal_draws(action.name) + belief.shared * _normal_draws(NOTHING)
+    rows = np.frombuffer(belief.draws, dtype="<f4").reshape(DRAWS, len(context))
+    # No matrix product: its order of summation, and so the last bit, may differ from machine to machine.
+    drawn: NDArray[np.float64] = (rows * np.array(context)).sum(axis=1)
+    return mean, drawn
 
 
 @lru_cache(maxsize=256)

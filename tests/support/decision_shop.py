@@ -8,7 +8,7 @@ import numpy as np
 from stream_app.core.outputs import TIERS, DecisionOutcome
 from stream_app.core.times import DAY_MS, from_ms
 from stream_app.decisions.catalogue import Action, Catalogue
-from stream_app.decisions.policy import PolicySnapshot, choose_by, expected_cost
+from stream_app.decisions.policy import PolicySnapshot, choose_by, context_from, expected_cost
 from stream_app.decisions.types import NOTHING
 from tests.support.decisions import NOON_MS, SHIPPED
 
@@ -32,7 +32,7 @@ MARGIN_AT_STAKE = STAKE * CATALOGUE.margin
 
 
 def context(tier: int) -> tuple[float, ...]:
-    return (*(float(index == tier) for index in range(len(TIERS))), 0.0, 0.0, float(np.log1p(STAKE)))
+    return context_from(tier, (0.0, 0.0, float(np.log1p(STAKE)), 0.0, 0.0))
 
 
 def true_gain(name: str, tier: int) -> float:
