@@ -15,6 +15,8 @@ import msgspec
 from stream_app.learning.snapshot import ModelSnapshot, SnapshotRefusedError, decode_snapshot, encode_snapshot
 
 DIGEST_HEADER: Final = "sha256"
+POSITIONS_HEADER: Final = "positions"
+"""How far the trainer had read when it published, as JSON: offsets by topic role and partition."""
 PRIOR: Final = "prior"
 """What `STREAM_APP_PINNED_MODEL` and a pin say to serve no learned model."""
 
@@ -48,6 +50,8 @@ class Stored(NamedTuple):
     """SHA-256 that the publisher noted; empty if it noted none."""
     stored_at_ms: int
     """Timestamp of the record: wall time of publication."""
+    positions: str = ""
+    """How far the trainer had read, as JSON; empty where it was not noted."""
 
 
 class ModelRefusedError(Exception):
@@ -78,9 +82,11 @@ class ModelRegistry:
         elif value is None:
             self.snapshots.pop(name, None)
         else:
-            digest = dict(headers).get(DIGEST_HEADER, b"").decode("ascii", "replace")
+            told = {header: item.decode("ascii", "replace") for header, item in headers}
             self.snapshots.pop(name, None)
-            self.snapshots[name] = Stored(kind, name, value, digest, timestamp_ms)
+            self.snapshots[name] = Stored(
+                *(kind, name, value, told.get(DIGEST_HEADER, "")), timestamp_ms, told.get(POSITIONS_HEADER, "")
+            )
 
     def pointer(self, kind: PointerKind, horizon_days: int) -> str:
         """Return the version that a pointer names; empty if there is none."""

@@ -8,7 +8,7 @@ from stream_app.cli.errors import CommandError, ExitCode
 from stream_app.learning.learner import LearnerRefusedError
 from stream_app.settings import load_settings
 from stream_app.worker.http import HttpConfigurationError
-from stream_app.worker.trainer import FolderInUseError, learners_of, run_trainer
+from stream_app.worker.trainer import FolderInUseError, pupils_of, run_trainer
 from stream_app.worker.trainer_group import TrainerPositionError
 from stream_app.worker.trainer_run import CheckpointFormatError
 
@@ -22,7 +22,7 @@ def trainer() -> None:
     settings = load_settings()
     set_up_logging(settings.log_level, settings.log_format)
     try:
-        asyncio.run(run_trainer(settings, learners_of(settings)))
+        asyncio.run(run_trainer(settings, pupils_of(settings)))
     except HttpConfigurationError as error:
         raise CommandError(str(error), ExitCode.USAGE) from error
     except (

@@ -1,13 +1,14 @@
-"""The trainer process: its own Faust app on the internal topics, one learner, checkpoints, published models."""
+"""The trainer process: its own Faust app on the internal topics, its pupils, checkpoints, published models."""
 
 import asyncio
 import contextlib
 import fcntl
 import logging
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import faust
 import mode
@@ -17,15 +18,17 @@ from stream_app.adapters.checkpoints import CheckpointStore
 from stream_app.adapters.clients import faust_broker_urls
 from stream_app.adapters.metrics import Metrics
 from stream_app.core.topics import Topic
-from stream_app.learning.learner import Learner
 from stream_app.settings import Settings
-from stream_app.worker.app import credentials
+from stream_app.worker.app import COMMIT_SECONDS, credentials
+from stream_app.worker.churn_pupil import ChurnPupil
 from stream_app.worker.http import HttpServices
 from stream_app.worker.http_ports import Readiness
+from stream_app.worker.pupils import PupilKind
 from stream_app.worker.trainer_group import align_group
 from stream_app.worker.trainer_publish import ModelPublisher
-from stream_app.worker.trainer_run import Learns, TrainingRun
-from stream_app.worker.trainer_service import TrainerService
+from stream_app.worker.trainer_run import TrainingRun
+from stream_app.worker.trainer_service import UNACKED_RECORDS, TrainerService
+from stream_app.worker.transport import BatchApp, ChunkPolicy
 
 HOUSEKEEPING_SECONDS: Final = 0.1
 STOP_SECONDS: Final = 20.0
@@ -34,20 +37,13 @@ STOP_SECONDS: Final = 20.0
 logger = logging.getLogger(__name__)
 
 
-class LearnerFactory(NamedTuple):
-    """How a learner begins, and how it comes back from a checkpoint."""
-
-    fresh: Callable[[], Learns]
-    restored: Callable[[bytes], Learns]
-
-
 class FolderInUseError(RuntimeError):
     """Another trainer works in the same checkpoint folder."""
 
 
-def learners_of(settings: Settings) -> LearnerFactory:
-    """Return the product's learner for the horizon of the settings."""
-    return LearnerFactory(lambda: Learner(settings.horizon_days), Learner.restore)
+def pupils_of(settings: Settings) -> list[PupilKind]:
+    """Return whom the product's trainer teaches. The first is who tells new records from repeats, for the metrics."""
+    return [ChurnPupil.kind(settings)]
 
 
 def trainer_group(settings: Settings) -> str:
@@ -55,17 +51,26 @@ def trainer_group(settings: Settings) -> str:
     return f"{settings.app_id}-trainer"
 
 
-def create_trainer_app(settings: Settings, service: TrainerService) -> faust.App:
-    """Return the Faust app that feeds `service`. Faust acknowledges nothing by itself here.
+def create_trainer_app(settings: Settings, service: TrainerService, roles: Iterable[Topic]) -> BatchApp:
+    """Return the Faust app that feeds `service` with chunks of records, by the worker's own transport.
 
-    Waiting for acknowledgements on rebalance and stop is off, because they wait for a checkpoint themselves; what is
-    not acknowledged is read again and skipped by its offset.
+    What a chunk holds is committed when a checkpoint covers it; what is not is read again and skipped by its offset.
+
+    Parameters
+    ----------
+    settings
+        Brokers, group, timeouts.
+    service
+        Takes the chunks.
+    roles
+        The topics to read.
     """
     app = _TrainerApp(
         trainer_group(settings),
         broker=faust_broker_urls(settings),
         broker_credentials=credentials(settings),
         broker_session_timeout=float(settings.session_timeout_seconds),
+        broker_commit_interval=COMMIT_SECONDS,
         consumer_auto_offset_reset="earliest",
         key_serializer="raw",
         value_serializer="raw",
@@ -79,13 +84,18 @@ def create_trainer_app(settings: Settings, service: TrainerService) -> faust.App
         web_tables_enabled=False,
         web_router_enabled=False,
     )
+    app.chunk_policy = ChunkPolicy(settings.max_chunk_records, 2 * UNACKED_RECORDS, settings.buffer_bytes)
     app.service = service
-    topics = (settings.topic(Topic.TRAINING), settings.topic(Topic.POPULATION))
+    topics = tuple(settings.topic(role) for role in roles)
     source = app.topic(*topics, key_serializer="raw", value_serializer="raw")
 
     async def learn(stream: Any) -> None:
         async for event in stream.noack().events():
-            service.accept(event)
+            message, chunk = event.message, event.message.value
+            if app.consumer.taken(chunk):
+                # Without its records: a chunk may wait for half a minute, and only its offsets matter by then.
+                taken = chunk._replace(records=[])
+                service.accept(message.topic, message.partition, chunk.records, partial(app.consumer.finish, taken))
 
     async def on_revoked(_app: Any, _revoked: Any, **_: Any) -> None:
         service.forget_unacknowledged()
@@ -108,7 +118,7 @@ def create_trainer_app(settings: Settings, service: TrainerService) -> faust.App
     return app
 
 
-class _TrainerApp(faust.App):  # type: ignore[misc]  # Faust publishes no types
+class _TrainerApp(BatchApp):
     """Saves before it stops: a graceful stop leaves nothing to read again."""
 
     service: TrainerService
@@ -120,7 +130,7 @@ class _TrainerApp(faust.App):  # type: ignore[misc]  # Faust publishes no types
         await super().on_stop()
 
 
-async def run_trainer(settings: Settings, learners: LearnerFactory, stop: asyncio.Event | None = None) -> None:
+async def run_trainer(settings: Settings, kinds: Sequence[PupilKind], stop: asyncio.Event | None = None) -> None:
     """Run until SIGTERM or SIGINT, or until `stop` is set.
 
     Raises
@@ -138,8 +148,8 @@ async def run_trainer(settings: Settings, learners: LearnerFactory, stop: asynci
         stack.enter_context(_stopping_on_signals(stop))
         store = CheckpointStore(folder / "checkpoints")
         body = await asyncio.to_thread(store.newest)
-        run = TrainingRun(learners.fresh()) if body is None else TrainingRun.restored(body, learners.restored)
-        roles = {settings.topic(topic): topic for topic in (Topic.TRAINING, Topic.POPULATION)}
+        run = TrainingRun(kinds) if body is None else TrainingRun.restored(body, kinds)
+        roles = {settings.topic(topic): topic for topic in run.topics}
         ranges = await align_group(
             settings,
             trainer_group(settings),
@@ -152,7 +162,7 @@ async def run_trainer(settings: Settings, learners: LearnerFactory, stop: asynci
         http = HttpServices(settings, service, metrics)
         await http.start()
         stack.push_async_callback(http.stop)
-        app = create_trainer_app(settings, service)
+        app = create_trainer_app(settings, service, run.topics)
         await stack.enter_async_context(_running(app))
         logger.info("trainer started%s", "" if body is None else " from its checkpoint")
         await app.wait_first(stop.wait())

@@ -1,5 +1,7 @@
-"""Sends model snapshots: the snapshot first, the pointer to it last, each awaited."""
+"""Sends what pupils publish: the content first, the pointer to it last, each awaited."""
 
+import json
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -7,16 +9,15 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from stream_app.adapters.clients import client_arguments
 from stream_app.adapters.model_registry import (
+    POSITIONS_HEADER,
     ModelRecord,
     ModelRefusedError,
     ModelRegistry,
-    pointer_record,
-    snapshot_record,
     tombstone,
 )
 from stream_app.core.topics import Topic
-from stream_app.learning.snapshot import ModelSnapshot
 from stream_app.settings import Settings
+from stream_app.worker.pupils import Publication
 from stream_app.worker.snapshots import READING, read_started
 
 KEPT_SNAPSHOTS = 20
@@ -45,25 +46,34 @@ class ModelPublisher:
         self._reader: AIOKafkaConsumer | None = None
         self._registry = ModelRegistry()
 
-    async def publish(self, snapshot: ModelSnapshot) -> int:
-        """Send a snapshot, then the pointer to it, then tombstones for the oldest; return its bytes.
+    async def publish(self, publication: Publication, positions: Mapping[str, Mapping[int, int]] | None = None) -> int:
+        """Send a publication's records in order, then tombstones for the oldest; return its bytes.
+
+        Parameters
+        ----------
+        publication
+            What to send.
+        positions
+            Up to which offsets of the trainer's topics it has learned: noted on every record, so that whoever feeds
+            can wait for the trainer.
 
         Raises
         ------
         ValueError
-            If the snapshot is too large for a record.
+            If a record is too large for the topic.
         aiokafka.errors.KafkaError
             If the brokers do not acknowledge; what was not pointed to is served by nobody.
         """
-        record = snapshot_record(snapshot, self._key)
-        size = len(record.value or b"")
-        if size > MAX_SNAPSHOT_BYTES:
-            raise ValueError(f"snapshot {snapshot.version} has {size:,} bytes, a record holds {MAX_SNAPSHOT_BYTES:,}")
-        await self._send(record)
-        await self._send(pointer_record("served", snapshot.horizon_days, snapshot.version))
-        for model, version in await self._surplus(snapshot.horizon_days):
-            await self._send(tombstone(model, version))
-        return size
+        sizes = [len(record.value or b"") for record in publication.records]
+        if max(sizes, default=0) > MAX_SNAPSHOT_BYTES:
+            raise ValueError(f"{publication.version} has {max(sizes):,} bytes, a record holds {MAX_SNAPSHOT_BYTES:,}")
+        noted = [(POSITIONS_HEADER, json.dumps(positions or {}).encode())]
+        for record in publication.records:
+            await self._send(record._replace(headers=[*record.headers, *noted]))
+        if publication.horizon_days is not None:
+            for model, version in await self._surplus(publication.horizon_days):
+                await self._send(tombstone(model, version))
+        return sum(sizes)
 
     async def _surplus(self, horizon_days: int) -> list[tuple[str, str]]:
         """Return model and version of what is to leave the topic: of this horizon, old, and not pinned.

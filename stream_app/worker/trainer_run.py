@@ -1,51 +1,34 @@
-"""What the trainer does with records, checkpoints and snapshots: no Kafka, no clock, so that crashes can be tested."""
+"""What the trainer does with records, checkpoints and publications: no Kafka or clock, so that crashes can be tested."""
 
 import logging
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 import msgspec
+from pydantic import ValidationError
 
-from stream_app.core.effects import PopulationDay, TrainingExample
+from stream_app.core.outputs import DecisionOutcome
 from stream_app.core.topics import Topic
-from stream_app.learning.snapshot import ModelSnapshot
 from stream_app.wire.encode import decode_example, decode_population_day
+from stream_app.worker.pupils import Lesson, Publication, Pupil, PupilKind
 
-FORMAT = 1
-BLOCK_EXAMPLES = 256
+FORMAT = 2
+BLOCK_RECORDS = 256
+_FIRST_PUPIL = "churn"
+"""Whose checkpoint a format 1 file is."""
+
+_DECODERS: Final[Mapping[Topic, Callable[[bytes], Lesson]]] = {
+    Topic.TRAINING: decode_example,
+    Topic.POPULATION: decode_population_day,
+    Topic.OUTCOMES: DecisionOutcome.model_validate_json,
+}
 
 logger = logging.getLogger(__name__)
 
 
-class Learns(Protocol):
-    """The learner, as the trainer needs it. What it holds is a function of the examples and sums it was given."""
-
-    def learn(self, examples: Sequence[TrainingExample]) -> int:
-        """Learn a block in order, repeats left out; return how many were new."""
-        ...
-
-    def observe_population(self, day: PopulationDay) -> None:
-        """Merge one partition's sums of one day; a newer revision replaces an older one."""
-        ...
-
-    def snapshot(self) -> ModelSnapshot:
-        """Return the present model under a version of its own."""
-        ...
-
-    def checkpoint(self) -> bytes:
-        """Return everything that `restore` needs to go on as if nothing had happened."""
-        ...
-
-
 class CheckpointFormatError(RuntimeError):
     """The checkpoint was written by a newer version."""
-
-
-class Skipped(NamedTuple):
-    """Why records were not learned; for metrics."""
-
-    repeated: int
-    malformed: int
 
 
 class _Saved(msgspec.Struct, array_like=True):
@@ -54,36 +37,46 @@ class _Saved(msgspec.Struct, array_like=True):
     format: int
     positions: dict[str, dict[int, int]]
     learner: bytes
+    """Format 1: there was one learner."""
+    pupils: dict[str, bytes] = {}
 
 
 class TrainingRun:
-    """One trainer's memory: the learner and how far it has read, saved and restored as one.
+    """One trainer's memory: its pupils and how far it has read, saved and restored as one.
 
     Parameters
     ----------
-    learner
-        Fresh, or restored from the same checkpoint as `positions`.
+    kinds
+        Whom it teaches.
+    pupils
+        Those that come from the same checkpoint as `positions`, by name; the others begin fresh.
     positions
         Per topic and partition, the offset of the next record to take in. Absent: from the beginning.
     """
 
     def __init__(
         self,
-        learner: Learns,
-        positions: dict[tuple[Topic, int], int] | None = None,
+        kinds: Sequence[PupilKind],
+        pupils: Mapping[str, Pupil] | None = None,
+        positions: Mapping[tuple[Topic, int], int] | None = None,
     ) -> None:
-        self.learner = learner
+        known = pupils or {}
+        self.pupils: dict[str, Pupil] = {kind.name: known.get(kind.name) or kind.fresh() for kind in kinds}
+        self.topics = tuple(topic for topic in Topic if any(topic in kind.topics for kind in kinds))
+        self.topics_of = {kind.name: kind.topics for kind in kinds}
         self.positions = dict(positions or {})
-        self.examples_since_snapshot = 0
-        self.learned = 0
-        self.population_days = 0
+        self.learned: Counter[Topic] = Counter()
+        """New records, by topic."""
         self.repeated = 0
         self.malformed = 0
-        self._block: list[TrainingExample] = []
+        self._readers = {
+            topic: [self.pupils[kind.name] for kind in kinds if topic in kind.topics] for topic in self.topics
+        }
+        self._blocks: dict[Topic, list[Lesson]] = {topic: [] for topic in self.topics}
 
     @classmethod
-    def restored(cls, body: bytes, restore: Callable[[bytes], Learns]) -> "TrainingRun":
-        """Return the run that `checkpoint` saved.
+    def restored(cls, body: bytes, kinds: Sequence[PupilKind]) -> "TrainingRun":
+        """Return the run that `checkpoint` saved. A pupil that is no longer taught is forgotten.
 
         Raises
         ------
@@ -96,62 +89,83 @@ class TrainingRun:
                 f"the trainer's checkpoint has format {saved.format}, this version reads up to {FORMAT}: "
                 "run the version that wrote it, or a newer one"
             )
+        bodies = saved.pupils if saved.format > 1 else {_FIRST_PUPIL: saved.learner}
+        pupils = {kind.name: kind.restored(bodies[kind.name]) for kind in kinds if kind.name in bodies}
         positions = {
             (Topic(topic), partition): offset
             for topic, by_partition in saved.positions.items()
             for partition, offset in by_partition.items()
         }
-        return cls(restore(saved.learner), positions)
+        return cls(kinds, pupils, positions)
 
     def position(self, topic: Topic, partition: int) -> int:
         """Return the offset of the next record to take in."""
         return self.positions.get((topic, partition), 0)
 
+    def positions_by_topic(self) -> dict[str, dict[int, int]]:
+        """Return how far was read, by topic and partition."""
+        found: dict[str, dict[int, int]] = {}
+        for (topic, partition), offset in sorted(self.positions.items()):
+            found.setdefault(topic.value, {})[partition] = offset
+        return found
+
     def accept(self, topic: Topic, partition: int, offset: int, value: bytes | None) -> bool:
         """Take in one record; return False for one that the position already covers.
 
-        Examples are learned in blocks: call `flush` when no more are at hand. A record that cannot be read is counted
+        Records are learned in blocks: call `flush` when no more are at hand. A record that cannot be read is counted
         and logged, not learned, and costs nothing else.
         """
         if offset < self.position(topic, partition):
             self.repeated += 1
             return False
+        block = self._blocks[topic]
         try:
-            if value is None:
-                pass  # compaction's tombstone
-            elif topic is Topic.TRAINING:
-                self._block.append(decode_example(value))
-            elif topic is Topic.POPULATION:
-                self.learner.observe_population(decode_population_day(value))
-                self.population_days += 1
+            if value is not None:  # compaction's tombstone
+                block.append(_DECODERS[topic](value))
         except ValueError as error:
             self.malformed += 1
-            logger.error("record not learned: %s/%d offset %d: %s", topic.value, partition, offset, error)  # noqa: TRY400 - the message says it all
+            logger.error("record not learned: %s/%d offset %d: %s", topic.value, partition, offset, _reason(error))  # noqa: TRY400 - the message says it all
         self.positions[topic, partition] = offset + 1
-        if len(self._block) >= BLOCK_EXAMPLES:
-            self.flush()
+        if len(block) >= BLOCK_RECORDS:
+            self._teach(topic)
         return True
 
     def flush(self) -> None:
         """Learn what was taken in."""
-        block, self._block = self._block, []
-        if not block:
-            return
-        new = self.learner.learn(block)
-        self.learned += new
-        self.repeated += len(block) - new
-        self.examples_since_snapshot += new
+        for topic in self.topics:
+            self._teach(topic)
 
     def checkpoint(self) -> bytes:
-        """Learn what was taken in and return learner and positions as one."""
+        """Learn what was taken in and return pupils and positions as one."""
         self.flush()
-        positions: dict[str, dict[int, int]] = {}
-        for (topic, partition), offset in self.positions.items():
-            positions.setdefault(topic.value, {})[partition] = offset
-        return msgspec.msgpack.encode(_Saved(format=FORMAT, positions=positions, learner=self.learner.checkpoint()))
+        bodies = {name: pupil.checkpoint() for name, pupil in self.pupils.items()}
+        return msgspec.msgpack.encode(
+            _Saved(format=FORMAT, positions=self.positions_by_topic(), learner=b"", pupils=bodies)
+        )
 
-    def snapshot(self) -> ModelSnapshot:
-        """Return the present model for publication."""
+    def due(self) -> list[str]:
+        """Return the names of the pupils that have enough new to publish."""
         self.flush()
-        self.examples_since_snapshot = 0
-        return self.learner.snapshot()
+        return [name for name, pupil in self.pupils.items() if pupil.is_due()]
+
+    def publication(self, name: str) -> Publication:
+        """Return what a pupil has to publish."""
+        self.flush()
+        return self.pupils[name].publication()
+
+    def _teach(self, topic: Topic) -> None:
+        block, self._blocks[topic] = self._blocks[topic], []
+        if not block:
+            return
+        new = [pupil.learn(topic, block) for pupil in self._readers[topic]]
+        # The first has read longest: what a later one calls a repeat may be new to nobody else.
+        self.learned[topic] += new[0]
+        self.repeated += len(block) - new[0]
+
+
+def _reason(error: ValueError) -> str:
+    """Say what is wrong, without the values: they may tell of a person."""
+    if isinstance(error, ValidationError):
+        faults = error.errors(include_url=False, include_context=False, include_input=False)
+        return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults)
+    return str(error)

@@ -1,44 +1,42 @@
-"""The trainer between Faust and its memory: what is acknowledged, when it is saved, when a model is published."""
+"""The trainer between Faust and its memory: what is acknowledged, when it is saved, when a pupil publishes."""
 
 import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from stream_app.adapters.checkpoints import CheckpointStore
 from stream_app.adapters.logs import fields
 from stream_app.adapters.metrics import Recorder
 from stream_app.core.topics import Topic
-from stream_app.learning.snapshot import ModelSnapshot
 from stream_app.settings import Settings
 from stream_app.worker.http_ports import Progress, Readiness
+from stream_app.worker.pupils import Publication
 from stream_app.worker.trainer_group import LogRange, TrainerPositionError
 from stream_app.worker.trainer_publish import ModelPublisher
 from stream_app.worker.trainer_run import TrainingRun
 
-UNACKED_EVENTS = 100_000
+UNACKED_RECORDS = 100_000
 """More than these are not held back for the next checkpoint time: it is written at once."""
 
 logger = logging.getLogger(__name__)
 
 
-class Acknowledged(Protocol):
-    """A Faust event, as far as it is needed here."""
+class _Taken(NamedTuple):
+    """A chunk that was learned and waits for a checkpoint that covers it."""
 
-    message: Any
-
-    def ack(self) -> bool:
-        """Let its offset be committed."""
-        ...
+    last_offset: int
+    records: int
+    finish: Callable[[], object]
 
 
 class TrainerService:
-    """Takes in events, saves, publishes. Everything runs on one event loop; only writing to the disk leaves it.
+    """Takes in chunks, saves, publishes. Everything runs on one event loop; only writing to the disk leaves it.
 
-    An event is acknowledged when a checkpoint covers it, never earlier. A checkpoint is written before a snapshot is
-    published, so that a version number never means two different models.
+    A chunk is finished, so that its offsets may be committed, when a checkpoint covers it, never earlier. A checkpoint
+    is written before anything is published, so that a version number never means two different models.
 
     Parameters
     ----------
@@ -64,45 +62,55 @@ class TrainerService:
         self._store = store
         self._publisher = publisher
         self._metrics = metrics
-        self._roles = {settings.topic(topic): topic for topic in (Topic.TRAINING, Topic.POPULATION)}
+        self._roles = {settings.topic(topic): topic for topic in run.topics}
         self._starts = {source: held.start for source, held in ranges.items()}
         self._ends = {source: held.end for source, held in ranges.items()}
         self._reached = {source: held.reached for source, held in ranges.items()}
-        self._unacked: dict[tuple[Topic, int], deque[Acknowledged]] = {}
-        self._unacked_count = 0
+        self._taken: dict[tuple[Topic, int], deque[_Taken]] = {}
+        self._unacked_records = 0
         self._saving = asyncio.Lock()
         self._saved_positions = dict(run.positions)
-        self._saved_at = self._published_at = time.monotonic()
-        self._published_days = 0
+        self._saved_at = time.monotonic()
+        self._published_at = dict.fromkeys(run.pupils, self._saved_at)
         self._counted = (0, 0, 0, 0)
         self.readiness_now = Readiness(ready=False, reason="joining the consumer group")
 
-    def accept(self, event: Acknowledged) -> None:
-        """Take in one event of the training or the population topic.
+    def accept(self, topic: str, partition: int, records: Sequence[Any], finish: Callable[[], object]) -> None:
+        """Take in consecutive records of one partition (Kafka client's own, with `offset` and `value`).
+
+        Parameters
+        ----------
+        topic, partition
+            Where they come from.
+        records
+            Not empty, oldest first.
+        finish
+            Called when a checkpoint covers them all.
 
         Raises
         ------
         TrainerPositionError
-            If records between the last one and this were never seen: another trainer has moved the group on.
+            If records between the last one and these were never seen: another trainer has moved the group on.
         """
-        message = event.message
-        role = self._roles[message.topic]
-        source = (message.topic, message.partition)
-        expected = max(self._run.position(role, message.partition), self._starts.get(source, 0))
-        if role is Topic.TRAINING and message.offset > expected:
+        role = self._roles[topic]
+        first = records[0].offset
+        expected = max(self._run.position(role, partition), self._starts.get((topic, partition), 0))
+        if role is not Topic.POPULATION and first > expected:  # compaction leaves gaps
             raise TrainerPositionError(
-                f"{message.topic}/{message.partition}: offset {message.offset} came, {expected} was expected. Another "
-                "trainer has learned in between; start again, and this one reads on from its own checkpoint"
+                f"{topic}/{partition}: offset {first} came, {expected} was expected. Another trainer has learned in "
+                "between; start again, and this one reads on from its own checkpoint"
             )
-        self._run.accept(role, message.partition, message.offset, message.value)
-        self._unacked.setdefault((role, message.partition), deque()).append(event)
-        self._unacked_count += 1
+        for record in records:
+            self._run.accept(role, partition, record.offset, record.value)
+        taken = _Taken(records[-1].offset, len(records), finish)
+        self._taken.setdefault((role, partition), deque()).append(taken)
+        self._unacked_records += taken.records
         self.readiness_now = Readiness(ready=True)
 
     def forget_unacknowledged(self) -> None:
-        """Drop events of partitions that were revoked: they come again, and are skipped then."""
-        self._unacked.clear()
-        self._unacked_count = 0
+        """Drop chunks of partitions that were revoked: they come again, and are skipped then."""
+        self._taken.clear()
+        self._unacked_records = 0
 
     async def housekeep(self, *, ends: Mapping[tuple[str, int], int]) -> None:
         """Learn what is at hand, and save and publish when it is time; call it several times a second.
@@ -113,16 +121,16 @@ class TrainerService:
             Ends of the partitions as far as the consumer knows them.
         """
         self._ends.update(ends)
-        self._run.flush()
+        due = self._run.due()
         self._show_counts()
         now = time.monotonic()
-        settings = self._settings
-        # Before the first labels are due, newer population statistics alone make a better prior.
-        moved = self._run.population_days > self._published_days
-        enough = moved or self._run.examples_since_snapshot >= settings.snapshot_examples
-        if enough and not self._catching_up() and now - self._published_at >= settings.snapshot_seconds:
-            await self.publish()
-        elif now - self._saved_at >= settings.checkpoint_seconds or self._unacked_count >= UNACKED_EVENTS:
+        published = False
+        for name in due:
+            if now - self._published_at[name] >= self._settings.snapshot_seconds and not self._catching_up(name):
+                await self.publish(name)
+                published = True
+        overdue = now - self._saved_at >= self._settings.checkpoint_seconds
+        if not published and (overdue or self._unacked_records >= UNACKED_RECORDS):
             await self.save()
 
     async def save(self) -> None:
@@ -130,22 +138,19 @@ class TrainerService:
         async with self._saving:
             await self._save(force=False)
 
-    async def publish(self) -> ModelSnapshot:
-        """Make a snapshot of the present model, save, then send it."""
+    async def publish(self, name: str) -> Publication:
+        """Take a pupil's publication, save, then send it."""
         async with self._saving:
-            population_days, snapshot = self._run.population_days, self._run.snapshot()
+            publication, positions = self._run.publication(name), self._run.positions_by_topic()
             await self._save(force=True)
-            size = await self._publisher.publish(snapshot)
-            self._published_at = time.monotonic()
-            self._published_days = population_days
+            size = await self._publisher.publish(publication, positions)
+            self._published_at[name] = time.monotonic()
         self._metrics.count("snapshots_published")
-        self._show_model(snapshot)
-        logger.info(
-            "model %s published",
-            snapshot.version,
-            extra=fields(examples=snapshot.trained_examples, bytes=size, auc=snapshot.metrics.get("all_auc")),
-        )
-        return snapshot
+        self._metrics.gauge("model_published_timestamp_seconds", time.time())
+        for measure in publication.measures:
+            self._metrics.gauge(measure.name, measure.value, **measure.labels)
+        logger.info("%s published by pupil %s", publication.version, name, extra=fields(bytes=size))
+        return publication
 
     def readiness(self) -> Readiness:
         """Tell whether the trainer takes in records."""
@@ -159,12 +164,12 @@ class TrainerService:
             found[topic, partition] = Progress(position, end)
         return found
 
-    def _catching_up(self) -> bool:
-        """Tell whether the served model knows more: after a lost checkpoint, a half-learned one must not replace it."""
+    def _catching_up(self, name: str) -> bool:
+        """Tell whether what is served knows more: after a lost checkpoint, a half-taught pupil must not replace it."""
         return any(
             self._run.position(self._roles[topic], partition) < reached
             for (topic, partition), reached in self._reached.items()
-            if self._roles[topic] is Topic.TRAINING
+            if self._roles[topic] in self._run.topics_of[name] and self._roles[topic] is not Topic.POPULATION
         )
 
     async def _save(self, *, force: bool) -> None:
@@ -184,31 +189,26 @@ class TrainerService:
         self._metrics.gauge("last_checkpoint_timestamp_seconds", time.time())
         logger.info(
             "checkpoint",
-            extra=fields(records=acknowledged, learned=self._run.learned, bytes=len(body), seconds=seconds),
+            extra=fields(
+                records=acknowledged, learned=self._run.learned[Topic.TRAINING], bytes=len(body), seconds=seconds
+            ),
         )
 
     def _acknowledge(self, covered: Mapping[tuple[Topic, int], int]) -> int:
         done = 0
-        for source, events in self._unacked.items():
+        for source, chunks in self._taken.items():
             position = covered.get(source, 0)
-            while events and events[0].message.offset < position:
-                events.popleft().ack()
-                done += 1
-        self._unacked_count -= done
+            while chunks and chunks[0].last_offset < position:
+                taken = chunks.popleft()
+                taken.finish()
+                done += taken.records
+        self._unacked_records -= done
         return done
 
     def _show_counts(self) -> None:
         run, (learned, repeated, malformed, days) = self._run, self._counted
-        self._metrics.count("examples_learned", run.learned - learned)
-        self._metrics.count("examples_skipped", run.repeated - repeated, reason="repeated")
-        self._metrics.count("examples_skipped", run.malformed - malformed, reason="malformed")
-        self._metrics.count("population_days", run.population_days - days)
-        self._counted = (run.learned, run.repeated, run.malformed, run.population_days)
-
-    def _show_model(self, snapshot: ModelSnapshot) -> None:
-        metrics = self._metrics
-        metrics.gauge("model_published_timestamp_seconds", time.time())
-        metrics.gauge("model_trained_examples", snapshot.trained_examples)
-        metrics.gauge("model_trained_through_timestamp_seconds", snapshot.trained_through_ms / 1_000)
-        for measure, value in snapshot.metrics.items():
-            metrics.gauge("model_quality", value, measure=measure)
+        self._counted = (run.learned[Topic.TRAINING], run.repeated, run.malformed, run.learned[Topic.POPULATION])
+        self._metrics.count("examples_learned", self._counted[0] - learned)
+        self._metrics.count("examples_skipped", self._counted[1] - repeated, reason="repeated")
+        self._metrics.count("examples_skipped", self._counted[2] - malformed, reason="malformed")
+        self._metrics.count("population_days", self._counted[3] - days)

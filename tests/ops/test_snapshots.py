@@ -21,6 +21,7 @@ from stream_app.adapters.model_registry import (
 from stream_app.core.topics import Topic
 from stream_app.learning.scorer import Scorer
 from stream_app.settings import Settings
+from stream_app.worker.churn_pupil import publication_of
 from stream_app.worker.snapshots import READING, SnapshotFollower, read_registry
 from stream_app.worker.trainer_publish import ModelPublisher
 from tests.support.models import published, send, snapshot
@@ -190,7 +191,7 @@ async def test_old_versions_leave_the_topic_but_never_a_pinned_one(kafka_setting
     await send(kafka_settings, [snapshot_record(snapshot("other-horizon", 60), b"")])
     async with ModelPublisher(kafka_settings, kept=2) as publisher:
         for version in ("v3", "v4", "v5"):
-            await publisher.publish(snapshot(version))
+            await publisher.publish(publication_of(snapshot(version), b""))
     registry = ModelRegistry()
     consumer = AIOKafkaConsumer(kafka_settings.topic(Topic.SNAPSHOTS), **client_arguments(kafka_settings), **READING)
     await read_registry(consumer, registry, 30)

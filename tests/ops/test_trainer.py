@@ -30,11 +30,13 @@ from stream_app.learning.learner import Learner
 from stream_app.learning.scorer import Scorer, SnapshotScorer
 from stream_app.settings import Settings
 from stream_app.wire.encode import encode
+from stream_app.worker.churn_pupil import ChurnPupil
+from stream_app.worker.pupils import Lesson
 from stream_app.worker.snapshots import SnapshotFollower
-from stream_app.worker.trainer import FolderInUseError, learners_of, run_trainer, trainer_group
+from stream_app.worker.trainer import FolderInUseError, pupils_of, run_trainer, trainer_group
 from stream_app.worker.trainer_group import TrainerPositionError
 from stream_app.worker.trainer_run import CheckpointFormatError, TrainingRun
-from tests.support.noting_trainer import NOTING, Notes, NotingLearner
+from tests.support.noting_trainer import NOTING, Notes, NotingPupil
 from tests.support.ops_settings import single_partition_settings
 
 Broker = EmbeddedBroker | ApacheKafka
@@ -73,8 +75,9 @@ def day_value(day: int) -> bytes:
 
 
 def noted(run: TrainingRun) -> Notes:
-    assert isinstance(run.learner, NotingLearner)
-    return run.learner.notes
+    pupil = run.pupils["noting"]
+    assert isinstance(pupil, NotingPupil)
+    return pupil.notes
 
 
 # --- the memory, without Kafka
@@ -85,11 +88,11 @@ def test_however_often_it_crashes_each_example_is_learned_once_and_in_order(
     crashes: list[int], saves: set[int], count: int
 ) -> None:
     # The log is read from the last acknowledged offset, which lags behind the checkpoint by any amount.
-    saved = TrainingRun(NotingLearner()).checkpoint()
+    saved = TrainingRun(NOTING).checkpoint()
     generator = random.Random(count)
     steps = iter(crashes)
     until_crash = next(steps, None)
-    run = TrainingRun.restored(saved, NotingLearner.restored)
+    run = TrainingRun.restored(saved, NOTING)
     offset = 0
     while offset < count:
         run.accept(Topic.TRAINING, 0, offset, value_of(offset))
@@ -100,7 +103,7 @@ def test_however_often_it_crashes_each_example_is_learned_once_and_in_order(
             until_crash -= 1
             if until_crash == 0:
                 until_crash = next(steps, None)
-                run = TrainingRun.restored(saved, NotingLearner.restored)
+                run = TrainingRun.restored(saved, NOTING)
                 offset = generator.randint(0, run.position(Topic.TRAINING, 0))
     run.flush()
 
@@ -108,7 +111,7 @@ def test_however_often_it_crashes_each_example_is_learned_once_and_in_order(
 
 
 def test_what_cannot_be_read_costs_one_record() -> None:
-    run = TrainingRun(NotingLearner())
+    run = TrainingRun(NOTING)
     for offset, value in enumerate([value_of(0), b"\xc1 nonsense", None, value_of(1)]):
         run.accept(Topic.TRAINING, 0, offset, value)
     run.accept(Topic.POPULATION, 0, 7, day_value(3))
@@ -116,14 +119,14 @@ def test_what_cannot_be_read_costs_one_record() -> None:
 
     assert noted(run).sequences == [0, 1]
     assert noted(run).days == [3]
-    assert (run.learned, run.malformed, run.position(Topic.TRAINING, 0)) == (2, 1, 4)
+    assert (run.learned[Topic.TRAINING], run.malformed, run.position(Topic.TRAINING, 0)) == (2, 1, 4)
 
 
 def test_a_checkpoint_of_a_newer_format_is_refused() -> None:
     body = msgspec.msgpack.encode((99, {}, b""))
 
     with pytest.raises(CheckpointFormatError, match="format 99"):
-        TrainingRun.restored(body, NotingLearner.restored)
+        TrainingRun.restored(body, NOTING)
 
 
 # --- the process, on a broker
@@ -140,7 +143,7 @@ def notes(settings: Settings) -> Notes:
     body = CheckpointStore(settings.data_dir / "trainer" / "checkpoints").newest()
     if body is None:
         return Notes()
-    return noted(TrainingRun.restored(body, NotingLearner.restored))
+    return noted(TrainingRun.restored(body, NOTING))
 
 
 def has_learned(settings: Settings, count: int) -> bool:
@@ -215,7 +218,7 @@ async def test_it_learns_publishes_and_goes_on_after_a_graceful_stop(kafka_setti
 
 @pytest.mark.kafka
 async def test_offsets_are_committed_only_as_far_as_a_checkpoint_covers(kafka_settings: Settings) -> None:
-    settings = kafka_settings.model_copy(update={"checkpoint_seconds": 3_600, "snapshot_examples": 1_000_000})
+    settings = kafka_settings.model_copy(update={"checkpoint_seconds": 3_600, "snapshot_seconds": 3_600.0})
     await produce(settings, range(30))
     stop = asyncio.Event()
     trainer = asyncio.create_task(run_trainer(settings, NOTING, stop))
@@ -259,7 +262,7 @@ async def test_a_lost_or_older_checkpoint_is_learned_again_from_where_it_stands(
 
 @pytest.mark.kafka
 async def test_a_checkpoint_beyond_the_topic_is_refused(kafka_settings: Settings) -> None:
-    run = TrainingRun(NotingLearner(), {(Topic.TRAINING, 0): 99})
+    run = TrainingRun(NOTING, positions={(Topic.TRAINING, 0): 99})
     CheckpointStore(kafka_settings.data_dir / "trainer" / "checkpoints").write(run.checkpoint())
 
     with pytest.raises(TrainerPositionError, match="the topic was re-created"):
@@ -284,10 +287,10 @@ async def test_an_error_in_the_learner_ends_the_process_and_loses_nothing(
     await produce(kafka_settings, range(10, 20))
     with monkeypatch.context() as broken:
 
-        def fail(_: object, examples: Sequence[TrainingExample]) -> int:
-            raise ZeroDivisionError(len(examples))
+        def fail(_: object, topic: Topic, lessons: Sequence[Lesson]) -> int:
+            raise ZeroDivisionError(topic, len(lessons))
 
-        broken.setattr(NotingLearner, "learn", fail)
+        broken.setattr(NotingPupil, "learn", fail)
         with pytest.raises(ZeroDivisionError):
             await asyncio.wait_for(run_trainer(kafka_settings, NOTING), 60)
     assert notes(kafka_settings).sequences == list(range(10))
@@ -390,20 +393,22 @@ async def test_the_product_s_learner_ends_where_an_uninterrupted_one_does(kafka_
     whole = Learner(30)
     whole.learn(examples)
     topic = kafka_settings.topic(Topic.TRAINING)
-    learners = learners_of(kafka_settings)
+    kinds = pupils_of(kafka_settings)
     for part in (examples[:50], examples[50:]):
         async with AIOKafkaProducer(**client_arguments(kafka_settings)) as producer:
             for one in part:
                 await producer.send_and_wait(topic, encode(Output(Topic.TRAINING, "c", one)).value)
         stop = asyncio.Event()
-        trainer = asyncio.create_task(run_trainer(kafka_settings, learners, stop))
+        trainer = asyncio.create_task(run_trainer(kafka_settings, kinds, stop))
         await eventually(partial(has_read, kafka_settings, part[-1].sequence))
         stop.set()
         await trainer
 
     body = CheckpointStore(kafka_settings.data_dir / "trainer" / "checkpoints").newest()
     assert body is not None
-    learner = TrainingRun.restored(body, Learner.restore).learner
+    pupil = TrainingRun.restored(body, kinds).pupils["churn"]
+    assert isinstance(pupil, ChurnPupil)
+    learner = pupil.learner
     assert isinstance(learner, Learner)
     assert learner.counts == whole.counts
     assert learner.snapshot().weights == pytest.approx(whole.snapshot().weights, abs=1e-9)
@@ -411,4 +416,4 @@ async def test_the_product_s_learner_ends_where_an_uninterrupted_one_does(kafka_
 
 def has_read(settings: Settings, count: int) -> bool:
     body = CheckpointStore(settings.data_dir / "trainer" / "checkpoints").newest()
-    return body is not None and TrainingRun.restored(body, Learner.restore).position(Topic.TRAINING, 0) >= count
+    return body is not None and TrainingRun.restored(body, pupils_of(settings)).position(Topic.TRAINING, 0) >= count
