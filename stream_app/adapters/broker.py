@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import uuid
+from abc import ABC, abstractmethod
 from base64 import urlsafe_b64encode
 from importlib.resources import files
 from pathlib import Path
@@ -34,7 +35,7 @@ def free_port() -> int:
         return port
 
 
-class _BrokerProcess:
+class _BrokerProcess(ABC):
     """What both brokers share: one child process on one port, its output kept in a file for error messages."""
 
     name = "broker"
@@ -102,11 +103,13 @@ class _BrokerProcess:
     ) -> None:
         self.stop()
 
+    @abstractmethod
     def _prepare(self) -> None:
         """Do what must be done before each start."""
 
+    @abstractmethod
     def _command(self) -> list[str]:
-        raise NotImplementedError
+        """Return the command that runs the broker in the foreground."""
 
     def _end(self, how: signal.Signals) -> None:
         child, self._child = self._child, None

@@ -4,6 +4,7 @@ Encoded bytes are the store; decoded states are a cache in two generations, boun
 they are written. So a million customers cost their bytes, and an active one costs no decoding.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple, Protocol
 
@@ -116,8 +117,8 @@ class StateCache:
             self._young = {}
 
 
-class MemoryStore:
-    """All states as bytes in memory; restoring reads the whole changelog.
+class CachedStore(ABC):
+    """What all stores share: the decoded states in front of the encoded ones, wherever these lie.
 
     Parameters
     ----------
@@ -125,22 +126,20 @@ class MemoryStore:
         How many decoded states to keep, roughly.
     """
 
-    def __init__(self, cached_states: int = 20_000) -> None:
-        self._encoded: dict[str, bytes] = {}
+    def __init__(self, cached_states: int) -> None:
         self._cache = StateCache(cached_states)
 
     def __len__(self) -> int:
-        new = sum(1 for customer_id in self._cache.dirty if customer_id not in self._encoded)
-        return len(self._encoded) + new
+        return self._known_count() + sum(1 for new in self._cache.dirty if not self._is_known(new))
 
     def __contains__(self, customer_id: object) -> bool:
-        return customer_id in self._encoded or customer_id in self._cache.dirty
+        return isinstance(customer_id, str) and (customer_id in self._cache.dirty or self._is_known(customer_id))
 
     def get(self, customer_id: str) -> CustomerState | None:
         """Return the live state, or None for a customer never seen."""
         state = self._cache.get(customer_id)
         if state is None:
-            encoded = self._encoded.get(customer_id)
+            encoded = self._encoded(customer_id)
             if encoded is None:
                 return None
             state = decode_state(encoded)
@@ -154,25 +153,23 @@ class MemoryStore:
     def peek(self, customer_id: str) -> CustomerState | None:
         """Return a state for inspection; it must not be changed."""
         state = self._cache.peek(customer_id)
-        if state is None and (encoded := self._encoded.get(customer_id)) is not None:
+        if state is None and (encoded := self._encoded(customer_id)) is not None:
             state = decode_state(encoded)
         return state
 
     def items(self) -> Iterator[tuple[str, CustomerState]]:
         """Go through all customers; those that come meanwhile are left out, those that go are skipped."""
-        for customer_id in [*self._encoded, *(new for new in self._cache.dirty if new not in self._encoded)]:
+        known = self._known_ids()
+        for customer_id in [*known, *(new for new in self._cache.dirty if not self._is_known(new))]:
             state = self.peek(customer_id)
             if state is not None:
                 yield customer_id, state
 
     def load(self, changes: Mapping[str, bytes | None]) -> None:
         """Take over encoded states while restoring; None forgets a customer."""
-        for customer_id, encoded in changes.items():
+        for customer_id in changes:
             self._cache.forget(customer_id)
-            if encoded is None:
-                self._encoded.pop(customer_id, None)
-            else:
-                self._encoded[customer_id] = encoded
+        self._keep(changes)
 
     def touch(self, customer_id: str) -> None:
         """Mark a known customer for the next changelog batch though nothing changed."""
@@ -183,9 +180,43 @@ class MemoryStore:
     def drain(self) -> list[tuple[str, bytes]]:
         """Encode and return what was put since the last call, each customer once."""
         changed = [(customer_id, encode_state(state)) for customer_id, state in self._cache.dirty.items()]
-        self._encoded.update(changed)
+        self._keep(dict(changed))
         self._cache.settle()
         return changed
+
+    @abstractmethod
+    def _encoded(self, customer_id: str) -> bytes | None:
+        """Return the bytes of a state, or None for a customer never kept."""
+
+    @abstractmethod
+    def _keep(self, changes: Mapping[str, bytes | None]) -> None:
+        """Take over bytes; None forgets a customer."""
+
+    @abstractmethod
+    def _is_known(self, customer_id: str) -> bool:
+        """Tell whether there are bytes of a customer."""
+
+    @abstractmethod
+    def _known_count(self) -> int:
+        """Return of how many customers there are bytes."""
+
+    @abstractmethod
+    def _known_ids(self) -> list[str]:
+        """Return of whom there are bytes."""
+
+
+class MemoryStore(CachedStore):
+    """All states as bytes in memory; restoring reads the whole changelog.
+
+    Parameters
+    ----------
+    cached_states
+        How many decoded states to keep, roughly.
+    """
+
+    def __init__(self, cached_states: int = 20_000) -> None:
+        super().__init__(cached_states)
+        self._bytes: dict[str, bytes] = {}
 
     def commit(self, checkpoint: Checkpoint) -> None:
         """Nothing outlives this process, so nothing is noted."""
@@ -200,5 +231,25 @@ class MemoryStore:
 
     def close(self) -> None:
         """Release the memory."""
-        self._encoded.clear()
+        self._bytes.clear()
         self._cache = StateCache(0)
+
+    def _encoded(self, customer_id: str) -> bytes | None:
+        return self._bytes.get(customer_id)
+
+    def _keep(self, changes: Mapping[str, bytes | None]) -> None:
+        kept = self._bytes
+        for customer_id, encoded in changes.items():
+            if encoded is None:
+                kept.pop(customer_id, None)
+            else:
+                kept[customer_id] = encoded
+
+    def _is_known(self, customer_id: str) -> bool:
+        return customer_id in self._bytes
+
+    def _known_count(self) -> int:
+        return len(self._bytes)
+
+    def _known_ids(self) -> list[str]:
+        return list(self._bytes)

@@ -11,9 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from stream_app.adapters.stores import Checkpoint, StateCache
-from stream_app.core.state import CustomerState
-from stream_app.wire.state_codec import decode_state, encode_state
+from stream_app.adapters.stores import CachedStore, Checkpoint, StateCache
 
 _OFFSET = struct.Struct(">q")
 _CHECKPOINT = b"\xff\x00checkpoint"
@@ -27,7 +25,7 @@ class RocksdbMissingError(RuntimeError):
     """The extra is not installed; the message says how to get it."""
 
 
-class RocksdbStore:
+class RocksdbStore(CachedStore):
     """One partition's states in a RocksDB of its own.
 
     Parameters
@@ -44,68 +42,12 @@ class RocksdbStore:
     """
 
     def __init__(self, folder: Path, cached_states: int = 20_000) -> None:
+        super().__init__(cached_states)
         self._folder = folder
-        self._cache = StateCache(cached_states)
         self._unwritten: dict[str, bytes | None] = {}
         folder.parent.mkdir(parents=True, exist_ok=True)
         self._database = _open(folder)
         self._count = sum(1 for _ in self._stored_ids())
-
-    def __len__(self) -> int:
-        new = sum(1 for customer_id in self._cache.dirty if not self._is_known(customer_id))
-        return self._count + new
-
-    def __contains__(self, customer_id: object) -> bool:
-        return isinstance(customer_id, str) and (customer_id in self._cache.dirty or self._is_known(customer_id))
-
-    def get(self, customer_id: str) -> CustomerState | None:
-        """Return the live state, or None for a customer never seen."""
-        state = self._cache.get(customer_id)
-        if state is None:
-            encoded = self._encoded(customer_id)
-            if encoded is None:
-                return None
-            state = decode_state(encoded)
-            self._cache.keep(customer_id, state)
-        return state
-
-    def put(self, customer_id: str, state: CustomerState) -> None:
-        """Keep the state and mark it for the next changelog batch."""
-        self._cache.change(customer_id, state)
-
-    def peek(self, customer_id: str) -> CustomerState | None:
-        """Return a state for inspection; it must not be changed."""
-        state = self._cache.peek(customer_id)
-        if state is None and (encoded := self._encoded(customer_id)) is not None:
-            state = decode_state(encoded)
-        return state
-
-    def items(self) -> Iterator[tuple[str, CustomerState]]:
-        """Go through all customers; those that come meanwhile are left out, those that go are skipped."""
-        for customer_id in self._ids():
-            state = self.peek(customer_id)
-            if state is not None:
-                yield customer_id, state
-
-    def load(self, changes: Mapping[str, bytes | None]) -> None:
-        """Take over encoded states while restoring; None forgets a customer. Durable with the next `commit`."""
-        for customer_id, encoded in changes.items():
-            self._cache.forget(customer_id)
-            self._keep(customer_id, encoded)
-
-    def touch(self, customer_id: str) -> None:
-        """Mark a known customer for the next changelog batch though nothing changed."""
-        state = self.get(customer_id)
-        if state is not None:
-            self.put(customer_id, state)
-
-    def drain(self) -> list[tuple[str, bytes]]:
-        """Encode and return what was put since the last call, each customer once."""
-        changed = [(customer_id, encode_state(state)) for customer_id, state in self._cache.dirty.items()]
-        for customer_id, encoded in changed:
-            self._keep(customer_id, encoded)
-        self._cache.settle()
-        return changed
 
     def commit(self, checkpoint: Checkpoint) -> None:
         """Write what was drained or loaded, and how far in the changelog that is, as one."""
@@ -139,14 +81,18 @@ class RocksdbStore:
         self._unwritten.clear()
         self._database.close()
 
-    def _keep(self, customer_id: str, encoded: bytes | None) -> None:
-        self._count += (encoded is not None) - self._is_known(customer_id)
-        self._unwritten[customer_id] = encoded
+    def _keep(self, changes: Mapping[str, bytes | None]) -> None:
+        for customer_id, encoded in changes.items():
+            self._count += (encoded is not None) - self._is_known(customer_id)
+            self._unwritten[customer_id] = encoded
 
     def _is_known(self, customer_id: str) -> bool:
         if customer_id in self._unwritten:
             return self._unwritten[customer_id] is not None
         return self._database.get(customer_id.encode()) is not None
+
+    def _known_count(self) -> int:
+        return self._count
 
     def _encoded(self, customer_id: str) -> bytes | None:
         if customer_id in self._unwritten:
@@ -159,10 +105,9 @@ class RocksdbStore:
             if key != _CHECKPOINT:
                 yield key.decode()
 
-    def _ids(self) -> list[str]:
-        ids = dict.fromkeys(self._stored_ids())
-        ids |= dict.fromkeys(self._unwritten)
-        return list(ids | dict.fromkeys(self._cache.dirty))
+    def _known_ids(self) -> list[str]:
+        stored = [customer_id for customer_id in self._stored_ids() if customer_id not in self._unwritten]
+        return stored + [customer_id for customer_id, encoded in self._unwritten.items() if encoded is not None]
 
 
 def _open(folder: Path) -> Any:
