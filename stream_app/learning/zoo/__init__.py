@@ -1,0 +1,1 @@
+"""Models by name: one small file each and one entry in `registry`."""

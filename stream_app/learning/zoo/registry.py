@@ -1,0 +1,147 @@
+"""Which models there are. Light to import: a model's own file, and River, are loaded when it is created."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from stream_app.learning.zoo.types import OnlineModel
+
+KALMAN = "kalman"
+KALMAN_ORDERS = "kalman-orders"
+ADAGRAD = "adagrad"
+DEFAULT_MODEL = KALMAN
+
+
+class Knob(NamedTuple):
+    """An option of a model: its default, and the range in which `stream-app tune` looks for a better value."""
+
+    default: float
+    low: float
+    high: float
+    logarithmic: bool = False
+    whole: bool = False
+
+
+class Entry(NamedTuple):
+    """One model. `module` is a file of this package whose `create(name, inputs, options)` makes it."""
+
+    module: str
+    summary: str
+    knobs: Mapping[str, Knob] = {}
+    served: bool = True
+    """Whether workers can serve it: it has an array form. Others are for evaluation and as challengers only."""
+    extra: str = ""
+    """The optional dependency that it needs."""
+
+
+_PRIOR = {
+    "prior_variance": Knob(0.003, 0.0003, 0.03, logarithmic=True),
+    "intercept_variance": Knob(1.0, 0.1, 4.0, logarithmic=True),
+    "clip": Knob(5.0, 2.0, 8.0),
+}
+_RIDGE = Knob(0.0, 0.0, 0.01)
+_SEED = Knob(7, 7, 7, whole=True)
+_TREES = {"trees": Knob(10, 3, 15, whole=True), "grace": Knob(200, 50, 400, whole=True), "seed": _SEED}
+
+
+def _rate(default: float) -> Knob:
+    return Knob(default, default / 20.0, default * 20.0, logarithmic=True)
+
+
+ENTRIES: dict[str, Entry] = {
+    KALMAN: Entry("kalman", "Bayesian logistic regression (EKF) around a prior logit: the default", _PRIOR),
+    KALMAN_ORDERS: Entry("kalman", "the default without clicks and texts, to measure what they add", _PRIOR),
+    ADAGRAD: Entry("logistic", "logistic regression, AdaGrad", {"rate": _rate(0.05), "l2": _RIDGE}),
+    "logistic-sgd": Entry("logistic", "logistic regression, plain SGD", {"rate": _rate(0.003), "l2": _RIDGE}),
+    "logistic-adam": Entry("logistic", "logistic regression, Adam", {"rate": _rate(0.001), "l2": _RIDGE}),
+    "logistic-ftrl": Entry(
+        "logistic",
+        "logistic regression, FTRL-proximal with L1 and L2",
+        {"rate": _rate(0.1), "l1": Knob(0.0, 0.0, 5.0), "l2": Knob(1.0, 0.0, 10.0)},
+    ),
+    "svm": Entry("margins", "linear SVM by SGD on the hinge loss, Platt scaling", {"rate": _rate(0.003), "l2": _RIDGE}),
+    "passive-aggressive": Entry(
+        "margins", "PA-I, Platt scaling", {"aggressiveness": Knob(0.001, 0.0001, 1.0, logarithmic=True)}
+    ),
+    "alma": Entry("margins", "approximate large margin, Platt scaling", {"alpha": Knob(0.9, 0.5, 0.99)}),
+    "perceptron": Entry("margins", "Rosenblatt's perceptron, Platt scaling"),
+    "factorisation-machine": Entry(
+        "factorisation",
+        "linear weights and pairs of inputs through a few factors, AdaGrad",
+        {"rate": _rate(0.05), "factors": Knob(4, 2, 16, whole=True), "l2": Knob(0.0001, 0.0, 0.01), "seed": _SEED},
+        served=False,
+    ),
+    "mlp": Entry(
+        "mlp",
+        "one hidden layer beside a linear path, AdaGrad",
+        {"rate": _rate(0.03), "hidden": Knob(16, 4, 64, whole=True), "l2": Knob(0.0001, 0.0, 0.01), "seed": _SEED},
+        served=False,
+    ),
+    "naive-bayes": Entry("naive_bayes", "Gaussian naive Bayes, Platt scaling", served=False),
+    "knn": Entry(
+        "knn",
+        "nearest neighbours in a window of the latest examples",
+        {"neighbours": Knob(50, 10, 200, whole=True), "window": Knob(2000, 500, 4000, whole=True)},
+        served=False,
+    ),
+    "hoeffding-adaptive-tree": Entry(
+        "hoeffding", "one tree that regrows branches on drift", {"grace": _TREES["grace"], "seed": _SEED}, served=False
+    ),
+    "adaptive-random-forest": Entry("forests", "ARF: random trees, each with drift detection", _TREES, served=False),
+    "random-patches": Entry("bagging", "SRP: trees on random rows and inputs", _TREES, served=False),
+    "mondrian-forest": Entry(
+        "forests", "AMF: Mondrian trees; grows with the stream", {"trees": _TREES["trees"], "seed": _SEED}, served=False
+    ),
+    "leveraging-bagging": Entry("bagging", "Hoeffding trees on heavily resampled rows", _TREES, served=False),
+    "adwin-bagging": Entry(
+        "bagging",
+        "ten logistic regressions on resampled rows, the worst replaced on drift",
+        {"members": Knob(10, 3, 15, whole=True), "rate": _rate(0.05), "seed": _SEED},
+        served=False,
+    ),
+    "boosting": Entry("boosting", "AdaBoost of Hoeffding trees, Platt scaling", _TREES, served=False),
+    "mean-of-logits": Entry("ensembles", "kalman, adagrad and mlp, averaged on the logit", served=False),
+    "stacked": Entry("ensembles", "kalman, adagrad, mlp and a forest, weighed by a Kalman filter", served=False),
+}
+MODEL_NAMES = tuple(ENTRIES)
+
+
+def create(name: str, inputs: tuple[str, ...] | None = None, options: Mapping[str, float] | None = None) -> OnlineModel:
+    """Return a fresh model.
+
+    Parameters
+    ----------
+    name
+        One of `MODEL_NAMES`.
+    inputs
+        What it sees of the features; None: its own choice.
+    options
+        Values for its knobs; what is left out has its default.
+
+    Raises
+    ------
+    ValueError
+        For a name, an input or an option that there is not; the message lists what there is.
+    ModuleNotFoundError
+        When the model's optional dependency is not installed; the message names the extra.
+    """
+    module: Any = import_module(f"stream_app.learning.zoo.{entry_of(name).module}")
+    model: OnlineModel = module.create(name, inputs, options_of(name, options))
+    return model
+
+
+def entry_of(name: str) -> Entry:
+    """Return the entry of a model; raises ValueError for a name that there is not."""
+    if name not in ENTRIES:
+        raise ValueError(f"unknown model {name!r}: choose one of {', '.join(MODEL_NAMES)}")
+    return ENTRIES[name]
+
+
+def options_of(name: str, given: Mapping[str, float] | None = None) -> dict[str, float]:
+    """Return all options of a model, the given ones over the defaults; raises ValueError for one that it lacks."""
+    knobs = entry_of(name).knobs
+    unknown = [option for option in given or {} if option not in knobs]
+    if unknown:
+        known = ", ".join(knobs) or "none"
+        raise ValueError(f"model {name!r} has no option {unknown[0]!r}: it has {known}")
+    return {option: knob.default for option, knob in knobs.items()} | dict(given or {})
