@@ -23,6 +23,7 @@ from stream_app.learning.drift import DriftSaved, DriftWatch
 from stream_app.learning.models import KALMAN, OnlineModel, new_model
 from stream_app.learning.quality import QualityTally
 from stream_app.learning.snapshot import ModelSnapshot
+from stream_app.learning.zoo.types import ModelState
 
 FORMAT = 1
 HOLDOUT_ARM = 2
@@ -53,7 +54,7 @@ class _Saved(msgspec.Struct):
     horizon_days: int
     model: str
     inputs: tuple[str, ...]
-    numbers: dict[str, list[float]]
+    numbers: ModelState
     sequences: dict[int, int]
     counts: dict[str, int]
     tallies: dict[str, list[float]]
