@@ -58,6 +58,9 @@ class Settings(BaseSettings):
     topic_decision_outcomes: str = Field(default="decision-outcomes", description="Internal: matured decisions.")
     topic_population_statistics: str = Field(default="population-statistics", description="Internal: daily sums.")
     topic_model_snapshots: str = Field(default="model-snapshots", description="Internal: published weights.")
+    topic_model_events: str = Field(
+        default="model-events", description="Output: reviews, promotions and rollbacks of models, and requests for them."
+    )
     topic_dead_letters: str = Field(default="dead-letters", description="Output: refused records with their reason.")
     cloudevents_mode: Literal["binary", "structured"] = Field(
         default="binary",

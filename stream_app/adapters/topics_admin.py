@@ -17,6 +17,7 @@ _TOPIC_EXISTS = 36
 _BOOTSTRAP_TIMEOUT_MS = 5_000
 _MIN_COPIES_FOR_INSYNC = 3
 _SHORT_RETENTION_MS = 7 * DAY_MS
+_FOR_EVER_MS = -1
 _APPEND_TIME = {"message.timestamp.type": "LogAppendTime"}
 """Our own records carry event times, which may lie years back: retention and compaction must count from writing."""
 
@@ -89,6 +90,7 @@ def plan_topics(settings: Settings) -> list[TopicPlan]:
             single,
             compact | _APPEND_TIME | {"segment.bytes": str(16 << 20), "segment.ms": str(HOUR_MS)},
         ),
+        Topic.MODEL_EVENTS: (single, delete(_FOR_EVER_MS) | _APPEND_TIME),
     }
     plans = [
         TopicPlan(settings.topic(role), role.value, partitions, settings.replication_factor, dict(config))

@@ -23,6 +23,7 @@ class Topic(StrEnum):
     OUTCOMES = "decision-outcomes"
     POPULATION = "population-statistics"
     SNAPSHOTS = "model-snapshots"
+    MODEL_EVENTS = "model-events"
     DEAD_LETTERS = "dead-letters"
 
 

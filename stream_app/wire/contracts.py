@@ -10,6 +10,7 @@ import msgspec
 from pydantic import BaseModel
 
 from stream_app.core.effects import PopulationDay, TrainingExample
+from stream_app.core.model_events import ModelEvent
 from stream_app.core.outputs import (
     ChurnScore,
     ChurnWarning,
@@ -203,6 +204,16 @@ CONTRACTS: tuple[Contract, ...] = (
         "Published model weights: numbers only.",
         None,
         note="Encoded and verified by stream_app.learning.snapshot; never a pickle.",
+    ),
+    Contract(
+        Topic.MODEL_EVENTS,
+        "out",
+        "json",
+        "event_id",
+        "delete",
+        "The life of the models: reviews, proposals, promotions, rollbacks, and what people asked for.",
+        ModelEvent,
+        note="One partition, kept for ever: the audit trail. An event may come twice with the same event_id.",
     ),
     Contract(
         Topic.DEAD_LETTERS,
