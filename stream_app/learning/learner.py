@@ -6,7 +6,6 @@ tells.
 """
 
 from collections.abc import Callable, Sequence
-from hashlib import sha256
 from typing import NamedTuple
 
 import msgspec
@@ -22,7 +21,7 @@ from stream_app.learning.clustering import CustomerClusters, Sums
 from stream_app.learning.drift import DriftSaved, DriftWatch
 from stream_app.learning.models import KALMAN, OnlineModel, new_model
 from stream_app.learning.quality import QualityTally
-from stream_app.learning.snapshot import ModelSnapshot
+from stream_app.learning.snapshot import ModelSnapshot, with_version
 from stream_app.learning.zoo.types import ModelState
 
 FORMAT = 1
@@ -179,9 +178,7 @@ class Learner:
             trained_through_ms=self._trained_through_ms,
             effective_examples=total * total / squared if squared else 0.0,
         )
-        digest = sha256(msgspec.json.encode(snapshot)).hexdigest()[:10]
-        version = f"{model.name}-h{self.horizon_days}-{self.trained_examples:09d}-{digest}"
-        return msgspec.structs.replace(snapshot, version=version)
+        return with_version(snapshot)
 
     def metrics(self) -> dict[str, float]:
         """Return prequential metrics as "<group>_<metric>" (all, recent, holdout, treatment), and drift alarms."""

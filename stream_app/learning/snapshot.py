@@ -9,12 +9,21 @@ import msgspec
 from stream_app.core.features import FEATURE_INDEX, FEATURE_LISTS, list_hash
 from stream_app.core.population import Population
 from stream_app.learning.inputs import feature_of
+from stream_app.learning.zoo.types import LearnedWeights
 
 FORMAT = 1
 
 
 class SnapshotRefusedError(ValueError):
     """The bytes are no snapshot that this version can serve; the message says why and what to do."""
+
+
+class Alternative(msgspec.Struct, frozen=True):
+    """Another model's weights, for segments of customers that it serves."""
+
+    model: str
+    inputs: tuple[str, ...]
+    learned: LearnedWeights
 
 
 class ModelSnapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +62,10 @@ class ModelSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Latest T + H that was learned."""
     effective_examples: float = 0.0
     """(sum of importance)^2 / sum of its squares: how many equally weighted examples it stands on."""
+    alternatives: dict[str, Alternative] = {}
+    """By name, where a bandit selects models."""
+    selection: dict[str, str] = {}
+    """By segment, the alternative that serves it."""
 
 
 class _Envelope(msgspec.Struct):
@@ -62,6 +75,24 @@ class _Envelope(msgspec.Struct):
 
 _decoder = msgspec.json.Decoder(ModelSnapshot)
 _envelopes = msgspec.json.Decoder(_Envelope)
+
+
+def with_version(snapshot: ModelSnapshot) -> ModelSnapshot:
+    """Return the snapshot with the version that its content has: equal models have equal versions."""
+    digest = sha256(msgspec.json.encode(msgspec.structs.replace(snapshot, version=""))).hexdigest()[:10]
+    version = f"{snapshot.model}-h{snapshot.horizon_days}-{snapshot.trained_examples:09d}-{digest}"
+    return msgspec.structs.replace(snapshot, version=version)
+
+
+def without_alternatives(snapshot: ModelSnapshot, name: str = "") -> ModelSnapshot:
+    """Return the snapshot as if one of its models served alone: the champion, or an alternative by name."""
+    if not name:
+        return msgspec.structs.replace(snapshot, alternatives={}, selection={})
+    chosen = snapshot.alternatives[name]
+    weights = {field: getattr(chosen.learned, field) for field in LearnedWeights.__struct_fields__}
+    return msgspec.structs.replace(
+        snapshot, model=chosen.model, inputs=chosen.inputs, alternatives={}, selection={}, **weights
+    )
 
 
 def encode_snapshot(snapshot: ModelSnapshot, key: bytes = b"") -> bytes:
@@ -127,6 +158,16 @@ def _check(snapshot: ModelSnapshot) -> None:
     missing = sorted(wanted - FEATURE_INDEX.keys())
     if missing:
         raise SnapshotRefusedError(f"it needs features that this version does not have: {', '.join(missing)}")
+    _check_selection(snapshot)
+
+
+def _check_selection(snapshot: ModelSnapshot) -> None:
+    for name in snapshot.alternatives:
+        _check(without_alternatives(snapshot, name))
+    absent = sorted(set(snapshot.selection.values()) - snapshot.alternatives.keys())
+    if absent:
+        raise SnapshotRefusedError(f"its selection names models that it does not hold: {', '.join(absent)}")
+
 
 
 def check_lists() -> None:

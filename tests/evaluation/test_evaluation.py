@@ -20,6 +20,7 @@ from stream_app.evaluation.reporting import evaluate_pass, scores_in_test
 from stream_app.evaluation.running import PassResult, run_pass
 from stream_app.learning.learner import Learner
 from stream_app.learning.snapshot import ModelSnapshot
+from stream_app.learning.zoo.types import OnlineModel
 from stream_app.sentiment.protocol import NeutralSentiment
 
 HORIZON_DAYS = 20
@@ -66,8 +67,8 @@ class RememberingLearner(Learner):
         self.given += examples
         return super().learn(examples)
 
-    def snapshot(self) -> ModelSnapshot:
-        snapshot = super().snapshot()
+    def snapshot(self, model: OnlineModel | None = None) -> ModelSnapshot:
+        snapshot = super().snapshot(model)
         self.trained_through[snapshot.version] = snapshot.trained_through_ms
         return snapshot
 

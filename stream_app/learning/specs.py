@@ -1,0 +1,41 @@
+"""Models as they are named in configuration: a name of the zoo, with or without options, "adagrad:rate=0.1"."""
+
+from collections.abc import Iterable
+
+from stream_app.learning.zoo.registry import create
+from stream_app.learning.zoo.types import ModelNotServedError, OnlineModel
+
+
+def parse_spec(spec: str) -> tuple[str, dict[str, float]]:
+    """Return name and options of "name" or "name:option=number,option=number"; raises ValueError for other texts."""
+    name, _, listed = spec.partition(":")
+    options: dict[str, float] = {}
+    for part in listed.split(",") if listed else []:
+        option, equals, number = part.partition("=")
+        try:
+            options[option.strip()] = float(number)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise ValueError(f"model {spec!r}: write options as name:option=number,option=number")
+    return name.strip(), options
+
+
+def create_spec(spec: str) -> OnlineModel:
+    """Return a fresh model; raises what `create` raises."""
+    name, options = parse_spec(spec)
+    return create(name, None, options)
+
+
+def created(specs: Iterable[str]) -> dict[str, OnlineModel]:
+    """Return fresh models by spec; raises what `create` raises."""
+    return {spec: create_spec(spec) for spec in specs}
+
+
+def has_array_form(model: OnlineModel) -> bool:
+    """Whether workers can serve the model."""
+    try:
+        model.export()
+    except ModelNotServedError:
+        return False
+    return True

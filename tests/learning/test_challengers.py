@@ -1,0 +1,258 @@
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from itertools import chain
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream_app.core.effects import TrainingExample
+from stream_app.core.model_events import ModelEvent, Wish
+from stream_app.core.times import DAY_MS
+from stream_app.evaluation.rivals import HORIZON_DAYS, stream
+from stream_app.learning.challengers import ChallengedLearner
+from stream_app.learning.learner import Learner, LearnerRefusedError, Matured
+from stream_app.learning.promotion import PromotionRules
+from stream_app.learning.snapshot import decode_snapshot, encode_snapshot
+from stream_app.learning.specs import created
+from stream_app.learning.weekly import WEEK_MS
+
+CHALLENGERS = ("adagrad", "adagrad:rate=0.2")
+RULES = PromotionRules(mode="off", warm_up_examples=200)
+_EXAMPLES = list(chain.from_iterable(stream(seed=5, weeks=20, customers=120)))
+
+
+def _learner(rules: PromotionRules = RULES, challengers: Sequence[str] = CHALLENGERS) -> ChallengedLearner:
+    return ChallengedLearner(Learner(HORIZON_DAYS), created(challengers), rules)
+
+
+def _request(wish: Wish, identity: str, challenger: str = "", **changes: Any) -> ModelEvent:
+    event = ModelEvent(
+        event_id=identity,
+        kind="requested",
+        horizon_days=HORIZON_DAYS,
+        at=datetime(2026, 1, 5, tzinfo=UTC),
+        by="ann",
+        wish=wish,
+        challenger=challenger,
+    )
+    return event.model_copy(update=changes)
+
+
+def _whole() -> ChallengedLearner:
+    learner = _learner()
+    learner.learn(_EXAMPLES)
+    return learner
+
+
+_WHOLE = _whole().checkpoint()
+
+
+@settings(max_examples=4, deadline=None)
+@given(block=st.integers(1, 400))
+def test_blocks_make_no_difference_to_what_is_compared(block: int) -> None:
+    learner = _learner()
+    for start in range(0, len(_EXAMPLES), block):
+        learner.learn(_EXAMPLES[start : start + block])
+
+    whole = ChallengedLearner.restore(_WHOLE, CHALLENGERS, RULES)
+    assert learner.losses.closed == whole.losses.closed
+    assert learner.court.unsent == whole.court.unsent
+    assert learner.panel.last == whole.panel.last
+    for name, model in learner.models.items():
+        assert model.dump() == whole.models[name].dump()
+
+
+@settings(max_examples=4, deadline=None)
+@given(cut=st.integers(0, len(_EXAMPLES)), overlap=st.integers(0, 300))
+def test_a_restart_ends_where_an_uninterrupted_run_does(cut: int, overlap: int) -> None:
+    first = _learner()
+    first.learn(_EXAMPLES[:cut])
+    second = ChallengedLearner.restore(first.checkpoint(), CHALLENGERS, RULES)
+    second.learn(_EXAMPLES[max(cut - overlap, 0) :])
+
+    whole = ChallengedLearner.restore(_WHOLE, CHALLENGERS, RULES)
+    assert second.losses.closed == whole.losses.closed
+    assert second.court.unsent == whole.court.unsent
+    assert second.snapshot().weights == whole.snapshot().weights
+    assert [through for through, _ in second.history.entries] == [through for through, _ in whole.history.entries]
+
+
+def test_something_was_compared_in_these_tests() -> None:
+    learner = ChallengedLearner.restore(_WHOLE, CHALLENGERS, RULES)
+
+    assert sum(week.examples for week in learner.losses.closed) > 200
+    assert set(learner.court.met) == set(CHALLENGERS)
+    assert all(week.seen == dict.fromkeys(learner.models, week.examples) for week in learner.losses.closed[1:])
+
+
+def test_no_model_is_judged_by_weights_that_learned_a_label_due_after_t() -> None:
+    learner = _learner()
+    known: dict[int, int] = {}
+    judged: list[tuple[int, int]] = []
+    learn = learner.learner.on_matured
+    assert learn is not None
+
+    def watch(block: Matured) -> None:
+        for example in block.examples:
+            entry = learner.history.at(example.at_ms)
+            if entry >= 0:
+                judged.append((known[learner.history.entries[entry][0]], example.at_ms))
+        learn(block)
+
+    learner.learner.on_matured = watch
+    newest_due = 0
+    for example in _EXAMPLES:
+        before = len(learner.history.entries)
+        last = learner.history.entries[-1][0] if before else -1
+        learner.learn([example])
+        if learner.history.entries and learner.history.entries[-1][0] != last:
+            # What was set aside now was learned from all examples before this one.
+            known[learner.history.entries[-1][0]] = newest_due
+        newest_due = max(newest_due, example.due_ms)
+
+    assert len(judged) > 200
+    assert all(newest <= at_ms for newest, at_ms in judged)
+    # And it is no older than a day and the gap between labels: the comparison is not of museum pieces.
+    assert all(at_ms - newest < 3 * DAY_MS for newest, at_ms in judged)
+
+
+def test_the_first_champion_learns_as_if_it_had_no_challengers() -> None:
+    plain = Learner(HORIZON_DAYS)
+    plain.learn(_EXAMPLES)
+    whole = ChallengedLearner.restore(_WHOLE, CHALLENGERS, RULES)
+
+    assert whole.snapshot().weights == plain.snapshot().weights
+    assert whole.snapshot().intercept == plain.snapshot().intercept
+
+
+def test_a_person_promotes_and_rolls_back() -> None:
+    learner = ChallengedLearner.restore(_WHOLE, CHALLENGERS, RULES)
+    learner.court.unsent.clear()
+
+    assert learner.take_event(_request("promote", "r1", "adagrad", reason="trial"))
+    assert learner.champion == "adagrad"
+    assert learner.snapshot().model == "adagrad"
+    assert learner.snapshot().weights == learner.models["adagrad"].export().weights
+
+    assert learner.take_event(_request("rollback", "r2"))
+    assert learner.champion == "kalman"
+    assert learner.snapshot().model == "kalman"
+    told = [(event.kind, event.former, event.champion, event.by, event.answers) for event in learner.court.unsent]
+    assert told == [
+        ("promoted", "kalman", "adagrad", "ann", "r1"),
+        ("rolled_back", "adagrad", "kalman", "ann", "r2"),
+    ]
+
+
+def test_a_request_is_answered_once_even_after_a_restart() -> None:
+    learner = ChallengedLearner.restore(_WHOLE, CHALLENGERS, RULES)
+    learner.take_event(_request("promote", "r1", "adagrad"))
+    learner.take_event(_request("rollback", "r2"))
+    again = ChallengedLearner.restore(learner.checkpoint(), CHALLENGERS, RULES)
+
+    assert not again.take_event(_request("promote", "r1", "adagrad"))
+    assert again.champion == "kalman"
+    assert again.court.unsent == learner.court.unsent
+
+
+@pytest.mark.parametrize(
+    ("wish", "challenger", "why"),
+    [
+        ("promote", "oracle", "cannot serve"),
+        ("promote", "kalman", "serves already"),
+        ("approve", "", "no promotion is proposed"),
+        ("decline", "", "no promotion is proposed"),
+        ("rollback", "", "no former champion"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_with_the_reason(wish: Wish, challenger: str, why: str) -> None:
+    learner = ChallengedLearner.restore(_WHOLE, CHALLENGERS, RULES)
+
+    learner.take_event(_request(wish, "r1", challenger))
+
+    answer = learner.court.unsent[-1]
+    assert (answer.kind, answer.answers, answer.champion) == ("refused", "r1", "kalman")
+    assert why in answer.reason
+
+
+def test_requests_of_another_horizon_are_not_ours() -> None:
+    learner = _learner()
+
+    assert not learner.take_event(_request("promote", "r1", "adagrad", horizon_days=90))
+    assert learner.champion == "kalman"
+
+
+def test_a_trainer_that_lost_its_checkpoint_follows_the_log() -> None:
+    first = _learner()
+    first.take_event(_request("promote", "r1", "adagrad"))
+    log = [*first.court.unsent]
+    fresh = _learner()
+
+    for event in log:
+        fresh.take_event(event)
+
+    assert fresh.champion == "adagrad"
+    assert not first.take_event(log[-1]), "its own decisions are no news"
+
+
+def test_a_learner_without_challengers_goes_on_with_them() -> None:
+    plain = Learner(HORIZON_DAYS)
+    plain.learn(_EXAMPLES[:800])
+
+    joined = ChallengedLearner.restore(plain.checkpoint(), CHALLENGERS, RULES)
+
+    assert joined.champion == "kalman"
+    assert joined.snapshot().weights == plain.snapshot().weights
+    assert joined.learned == {"adagrad": 0, "adagrad:rate=0.2": 0, "kalman": 800}
+
+
+def test_a_champion_that_left_the_configuration_serves_on_and_others_are_forgotten() -> None:
+    learner = ChallengedLearner.restore(_WHOLE, CHALLENGERS, RULES)
+    learner.take_event(_request("promote", "r1", "adagrad"))
+
+    kept = ChallengedLearner.restore(learner.checkpoint(), (), RULES)
+
+    assert set(kept.models) == {"kalman", "adagrad"}
+    assert kept.snapshot().weights == learner.snapshot().weights
+
+
+def test_a_newer_or_damaged_checkpoint_is_refused() -> None:
+    saved = msgspec.msgpack.decode(_WHOLE)
+    with pytest.raises(LearnerRefusedError, match="upgrade"):
+        ChallengedLearner.restore(msgspec.msgpack.encode(saved | {"challenged": 2}), CHALLENGERS, RULES)
+    with pytest.raises(LearnerRefusedError, match="start anew"):
+        ChallengedLearner.restore(_WHOLE[:100], CHALLENGERS, RULES)
+
+
+def test_models_that_have_not_learned_enough_are_not_judged() -> None:
+    learner = _learner()
+    few = [example for example in _EXAMPLES if example.due_ms < _EXAMPLES[0].due_ms + WEEK_MS]
+    learner.learn(few)
+
+    assert not learner.history.entries
+    assert not learner.court.met
+
+
+def test_a_bandit_gives_segments_their_models_and_the_snapshot_holds_them() -> None:
+    rules = PromotionRules(mode="off", warm_up_examples=200, by_segment=True)
+    learner = ChallengedLearner.restore(_WHOLE, CHALLENGERS, rules)
+    learner.selection = {"calendar: early": "adagrad", "after order: first": "adagrad:rate=0.2"}
+
+    snapshot = learner.snapshot()
+
+    assert snapshot.model == "kalman"
+    assert set(snapshot.alternatives) == {"adagrad", "adagrad:rate=0.2"}
+    assert decode_snapshot(encode_snapshot(snapshot)) == snapshot
+    learner.selection = {}
+    assert learner.snapshot().version != snapshot.version
+
+
+def _due(examples: Sequence[TrainingExample]) -> list[int]:
+    return [example.due_ms for example in examples]
+
+
+def test_the_stream_of_these_tests_comes_as_labels_come() -> None:
+    assert _due(_EXAMPLES) == sorted(_due(_EXAMPLES))
