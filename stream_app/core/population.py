@@ -28,8 +28,8 @@ _PRIOR_GAP_MEAN = log(30.0)
 _PRIOR_GAP_VARIANCE = 1.0
 _KEPT_DAYS = 400
 """Days whose order counts still matter for the 56-day rate, with a wide margin."""
-_REVISABLE_DAYS = 60
-"""A day's sums can be replaced by a later revision for so long; older days are final."""
+_PATIENCE_DAYS = 7
+"""How far a partition may be behind the furthest one and still be waited for."""
 
 Mark = tuple[int, int, int, int, int, float, float]
 """completed, first_ms, last_ms, days, gaps, sum of ln gap, sum of squares: what `observe_order` must know of before."""
@@ -137,54 +137,65 @@ def _cell(level: int, days: int, first_ms: int, last_ms: int) -> str:
 
 
 class PopulationTotals(msgspec.Struct):
-    """The merge of all partitions' days: exact whatever the order of arrival, replaced days included.
+    """The merge of all partitions' days, as of the last day that the watermark over the partitions has closed.
+
+    A day waits until every partition that ever told of one has closed it, so that no statistic is of half the shop; a
+    partition that is more than a week behind the furthest holds nobody up, and what it tells later is still merged.
+    Partitions count their days: what was told before is known by its revision, however old it is. So the merge is exact
+    in whatever way the partitions interleave.
 
     Mutable; owned by the learner, which keeps it in its checkpoint.
     """
 
     through_day: int = -1
+    """The last closed day, whose sums and all before it are in."""
     totals: dict[str, float] = {}
     orders_by_day: dict[int, float] = {}
     cells: dict[str, float] = {}
     """Sampled customers per "rf:level:repeats:first day:last day"."""
-    recent: dict[str, tuple[int, dict[str, float]]] = {}
-    """Revision and sums per "partition:day", while they can still be replaced."""
+    revisions: dict[int, int] = {}
+    """The newest revision of each partition."""
+    closed: dict[int, int] = {}
+    """The newest day that each partition has told of: it has closed all before it, too."""
+    waiting: list[PopulationDay] = []
+    """Days that some partition has not closed."""
 
-    def add(self, day: PopulationDay) -> None:
-        """Merge one partition's day; a later revision replaces an earlier one, any other repeat changes nothing."""
-        key = f"{day.partition}:{day.day}"
-        known = self.recent.get(key)
-        if known is not None:
-            if day.revision <= known[0]:
-                return
-            self._merge(day.day, known[1], -1.0)
-        elif day.day < self.through_day - _REVISABLE_DAYS:
-            # Too old to tell a first arrival from a repeat: a few late orders are lost to statistics rather than
-            # counted twice.
-            return
-        self.recent[key] = (day.revision, dict(day.sums))
-        self._merge(day.day, day.sums, 1.0)
-        if day.day > self.through_day:
-            self.through_day = day.day
+    def add(self, day: PopulationDay) -> bool:
+        """Take in one partition's day, in the order of its revisions; return False for a repeat, which changes nothing.
+
+        A day without sums tells only that it is closed.
+        """
+        if day.revision <= self.revisions.get(day.partition, 0):
+            return False
+        self.revisions[day.partition] = day.revision
+        self.closed[day.partition] = max(day.day, self.closed.get(day.partition, day.day))
+        self.waiting.append(day)
+        newest = max(self.closed.values())
+        watermark = max(min(self.closed.values()), newest - _PATIENCE_DAYS, self.through_day)
+        ready = [one for one in self.waiting if one.day <= watermark]
+        self.waiting = [one for one in self.waiting if one.day > watermark]
+        # Floating-point sums depend on their order: it is that of days and partitions, not of arrival.
+        for one in sorted(ready, key=lambda each: (each.day, each.partition, each.revision)):
+            self._merge(one.day, one.sums)
+        if watermark > self.through_day:
+            self.through_day = watermark
             self._forget()
+        return True
 
-    def _merge(self, day: int, sums: dict[str, float], sign: float) -> None:
+    def _merge(self, day: int, sums: dict[str, float]) -> None:
         for name, amount in sums.items():
             if name.startswith(_CELL):
-                count = self.cells.get(name, 0.0) + sign * amount
+                count = self.cells.get(name, 0.0) + amount
                 if count:
                     self.cells[name] = count
                 else:
                     self.cells.pop(name, None)
             else:
-                self.totals[name] = self.totals.get(name, 0.0) + sign * amount
+                self.totals[name] = self.totals.get(name, 0.0) + amount
                 if name == "orders":
-                    self.orders_by_day[day] = self.orders_by_day.get(day, 0.0) + sign * amount
+                    self.orders_by_day[day] = self.orders_by_day.get(day, 0.0) + amount
 
     def _forget(self) -> None:
-        revisable = self.through_day - _REVISABLE_DAYS
-        for key in [key for key in self.recent if int(key.split(":")[1]) < revisable]:
-            del self.recent[key]
         for day in [day for day in self.orders_by_day if day < self.through_day - _KEPT_DAYS]:
             del self.orders_by_day[day]
 

@@ -360,14 +360,18 @@ class Engine:
             shard.timers.schedule(due_ms, customer_id)
 
     def _close_days(self, shard: Shard, to_ms: int, effects: Effects) -> None:
-        """Publish the population sums of days that the watermark has passed."""
+        """Publish the population sums of days that the watermark has passed, and that it has."""
         memory, lateness_ms = shard.memory, self.policy.allowed_lateness_ms
         closed_before = (to_ms - lateness_ms) // DAY_MS
         if closed_before == (memory.frontier_ms - lateness_ms) // DAY_MS:
             return
-        for day in sorted(day for day in memory.population if day < closed_before):
+        days = {day for day in memory.population if day < closed_before}
+        if memory.frontier_ms > 0:
+            # Even if nothing happened in it: it tells that the partition has come so far.
+            days.add(closed_before - 1)
+        for day in sorted(days):
             memory.population_revision += 1
-            sums = memory.population.pop(day)
+            sums = memory.population.pop(day, {})
             body = PopulationDay(shard.partition, day, memory.population_revision, sums)
             effects.outputs.append(Output(Topic.POPULATION, f"{shard.partition}/{day}", body))
 

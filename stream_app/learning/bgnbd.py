@@ -30,9 +30,7 @@ def fit_bgnbd(rows: Sequence[Row], start: BetaGeometric | None = None) -> BetaGe
     """
     if sum(row[3] for row in rows) < LEAST_CUSTOMERS:
         return None
-    if len(rows) > MOST_ROWS:
-        rows = [rows[index * len(rows) // MOST_ROWS] for index in range(MOST_ROWS)]
-    table = np.array(rows)
+    table = np.array(thinned(rows))
     initial = np.log(_START if start is None else (start.r, start.alpha, start.a, start.b))
     result = minimize(
         _loss, initial, args=(table[:, 0], table[:, 1], table[:, 2], table[:, 3]), jac=True, method="L-BFGS-B",
@@ -42,6 +40,13 @@ def fit_bgnbd(rows: Sequence[Row], start: BetaGeometric | None = None) -> BetaGe
         return None
     r, alpha, a, b = np.exp(result.x).tolist()
     return BetaGeometric(r=r, alpha=alpha, a=a, b=b)
+
+
+def thinned(rows: Sequence[Row]) -> Sequence[Row]:
+    """Return at most `MOST_ROWS` of the rows, evenly spread."""
+    if len(rows) <= MOST_ROWS:
+        return rows
+    return [rows[index * len(rows) // MOST_ROWS] for index in range(MOST_ROWS)]
 
 
 def _loss(log_parameters: Vector, x: Vector, recency: Vector, age: Vector, customers: Vector) -> tuple[float, Vector]:

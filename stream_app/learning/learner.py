@@ -6,6 +6,7 @@ tells.
 """
 
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from typing import NamedTuple
 
 import msgspec
@@ -16,20 +17,18 @@ from stream_app.core.effects import PopulationDay, TrainingExample
 from stream_app.core.features import FEATURE_INDEX, FEATURE_LISTS, FEATURE_NAMES, FEATURES_HASH, KIND
 from stream_app.core.packing import unpack
 from stream_app.core.population import BetaGeometric, PopulationTotals
-from stream_app.learning.bgnbd import fit_bgnbd
 from stream_app.learning.clustering import CustomerClusters, Sums
 from stream_app.learning.drift import DriftSaved, DriftWatch
 from stream_app.learning.models import KALMAN, OnlineModel, new_model
+from stream_app.learning.population_keeper import AskedFit, Defer, KeptPopulation, PopulationKeeper, when_asked
 from stream_app.learning.quality import QualityTally
-from stream_app.learning.snapshot import ModelSnapshot, with_version
+from stream_app.learning.snapshot import ModelSnapshot
 from stream_app.learning.zoo.types import ModelState
 
 FORMAT = 1
 HOLDOUT_ARM = 2
 _LEAST_PROPENSITY = 0.1
 """Importance weights are clipped at ten times."""
-_FIRST_FIT_DAY = 14
-_REFIT_DAYS = 30
 _RECENT_HALF_LIFE = 5_000.0
 _GROUPS = ("all", "recent", "holdout", "treatment")
 
@@ -65,6 +64,7 @@ class _Saved(msgspec.Struct):
     importance: tuple[float, float]
     cluster_sums: dict[int, Sums] = {}
     cluster_mask: int = 0
+    asked: AskedFit | None = None
 
 
 class Learner:
@@ -78,9 +78,17 @@ class Learner:
         One of `MODEL_NAMES`.
     inputs
         What the model sees of the features; None: its own choice.
+    defer
+        Where BG/NBD is refitted; it makes no difference to the result.
     """
 
-    def __init__(self, horizon_days: int, model: str = KALMAN, inputs: tuple[str, ...] | None = None) -> None:
+    def __init__(
+        self,
+        horizon_days: int,
+        model: str = KALMAN,
+        inputs: tuple[str, ...] | None = None,
+        defer: Defer = when_asked,
+    ) -> None:
         self.horizon_days = horizon_days
         self.model = new_model(model, inputs)
         self.counts: dict[str, int] = {}
@@ -90,9 +98,7 @@ class Learner:
         self._watched = np.array([FEATURE_INDEX[name] for name in self.drift.names], dtype=np.intp)
         self._kind = FEATURE_INDEX[KIND]
         self._sequences: dict[int, int] = {}
-        self._totals = PopulationTotals(totals={}, orders_by_day={}, cells={}, recent={})
-        self._bgnbd: BetaGeometric | None = None
-        self._next_fit_day = -1
+        self.population = PopulationKeeper(defer)
         self._trained_through_ms = 0
         self._importance = (0.0, 0.0)
         self._clusters = CustomerClusters()
@@ -128,31 +134,15 @@ class Learner:
             self._learn_rows(usable, np.array(rows))
         return len(new)
 
-    def observe_population(self, day: PopulationDay) -> None:
-        """Merge one partition's sums of one day; a newer revision replaces an older one."""
-        self._totals.add(day)
-        if self._next_fit_day < 0:
-            self._next_fit_day = day.day + _FIRST_FIT_DAY
-
-    def refit_is_due(self) -> bool:
-        """Say whether enough event time has passed since BG/NBD was last fitted."""
-        return 0 <= self._next_fit_day <= self._totals.through_day
-
-    def refit(self) -> None:
-        """Fit BG/NBD to the population's recency and frequency (about 0.1 s). `snapshot` does it when it is due."""
-        through_day = self._totals.through_day
-        fitted = fit_bgnbd(self._totals.rows(through_day), self._bgnbd)
-        if fitted is not None:
-            self._bgnbd = fitted
-        self._next_fit_day = through_day + _REFIT_DAYS
+    def observe_population(self, day: PopulationDay) -> bool:
+        """Take in one partition's sums of one day; return False for a repeat."""
+        return self.population.observe(day)
 
     def snapshot(self, model: OnlineModel | None = None) -> ModelSnapshot:
         """Return the present model. Its version tells its content: equal models have equal versions.
 
         `model` is one that learned the same examples and is served instead of the learner's own.
         """
-        if self.refit_is_due():
-            self.refit()
         model = model or self.model
         weights = model.export()
         total, squared = self._importance
@@ -172,13 +162,15 @@ class Learner:
             covariance=weights.covariance,
             widening=self._clusters.design_effect(),
             customer_variance=self._clusters.customer_variance(),
-            population=self._totals.population(self._bgnbd),
+            population=self.population.population(),
             metrics=self.metrics(),
             trained_examples=self.trained_examples,
             trained_through_ms=self._trained_through_ms,
             effective_examples=total * total / squared if squared else 0.0,
         )
-        return with_version(snapshot)
+        digest = sha256(msgspec.json.encode(snapshot)).hexdigest()[:10]
+        version = f"{model.name}-h{self.horizon_days}-{self.trained_examples:09d}-{digest}"
+        return msgspec.structs.replace(snapshot, version=version)
 
     def metrics(self) -> dict[str, float]:
         """Return prequential metrics as "<group>_<metric>" (all, recent, holdout, treatment), and drift alarms."""
@@ -193,6 +185,7 @@ class Learner:
 
     def checkpoint(self) -> bytes:
         """Return everything that `restore` needs, as numbers (MessagePack)."""
+        kept = self.population.keep()
         return msgspec.msgpack.encode(
             _Saved(
                 format=FORMAT,
@@ -204,9 +197,10 @@ class Learner:
                 counts=self.counts,
                 tallies={name: tally.dump() for name, tally in self.tallies.items()},
                 drift=self.drift.save(),
-                totals=self._totals,
-                bgnbd=self._bgnbd,
-                next_fit_day=self._next_fit_day,
+                totals=kept.totals,
+                bgnbd=kept.bgnbd,
+                next_fit_day=kept.next_fit_day,
+                asked=kept.asked,
                 trained_through_ms=self._trained_through_ms,
                 importance=self._importance,
                 cluster_sums=self._clusters.sums,
@@ -215,7 +209,7 @@ class Learner:
         )
 
     @classmethod
-    def restore(cls, data: bytes) -> "Learner":
+    def restore(cls, data: bytes, defer: Defer = when_asked) -> "Learner":
         """Return the learner that `checkpoint` saved; raises LearnerRefusedError when it cannot."""
         try:
             saved = msgspec.msgpack.decode(data, type=_Saved)
@@ -232,7 +226,8 @@ class Learner:
             if name in learner.tallies:
                 learner.tallies[name].load(numbers)
         learner.drift.load(saved.drift)
-        learner._totals, learner._bgnbd, learner._next_fit_day = saved.totals, saved.bgnbd, saved.next_fit_day
+        kept = KeptPopulation(saved.totals, saved.bgnbd, saved.next_fit_day, saved.asked)
+        learner.population = PopulationKeeper(defer, kept)
         learner._trained_through_ms, learner._importance = saved.trained_through_ms, saved.importance
         learner._clusters.sums, learner._clusters.mask = saved.cluster_sums, saved.cluster_mask
         return learner

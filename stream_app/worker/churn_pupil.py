@@ -1,12 +1,15 @@
 """The first pupil: learns churn from matured observations and population sums, and publishes the model snapshot."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final, Protocol
 
 from stream_app.adapters.model_registry import pointer_record, snapshot_record
 from stream_app.core.effects import PopulationDay, TrainingExample
 from stream_app.core.topics import Topic
 from stream_app.learning.learner import Learner
+from stream_app.learning.population_keeper import Defer
 from stream_app.learning.snapshot import ModelSnapshot
 from stream_app.settings import Settings
 from stream_app.worker.pupils import Lesson, Measure, Publication, PupilKind
@@ -22,8 +25,8 @@ class Learns(Protocol):
         """Learn a block in order, repeats left out; return how many were new."""
         ...
 
-    def observe_population(self, day: PopulationDay) -> None:
-        """Merge one partition's sums of one day; a newer revision replaces an older one."""
+    def observe_population(self, day: PopulationDay) -> object:
+        """Take in one partition's sums of one day, repeats left out."""
         ...
 
     def snapshot(self) -> ModelSnapshot:
@@ -69,8 +72,9 @@ class ChurnPupil:
         fresh, restore
             The learner; None: the product's.
         """
-        new = fresh or (lambda: Learner(settings.horizon_days))
-        back = restore or Learner.restore
+        defer = in_a_thread()
+        new = fresh or (lambda: Learner(settings.horizon_days, defer=defer))
+        back = restore or partial(Learner.restore, defer=defer)
         return PupilKind(NAME, TOPICS, lambda: cls(new(), settings), lambda body: cls(back(body), settings))
 
     def learn(self, topic: Topic, lessons: Sequence[Lesson]) -> int:
@@ -97,6 +101,12 @@ class ChurnPupil:
     def checkpoint(self) -> bytes:
         """Return the learner's checkpoint."""
         return self.learner.checkpoint()
+
+
+def in_a_thread() -> Defer:
+    """Return what computes one fit after the other beside the consumer's loop."""
+    executor = ThreadPoolExecutor(1, thread_name_prefix="bgnbd")
+    return lambda fit: executor.submit(fit).result
 
 
 def publication_of(snapshot: ModelSnapshot, key: bytes) -> Publication:

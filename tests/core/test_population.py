@@ -24,8 +24,19 @@ Order = tuple[int, int, int]
 _orders = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 24 * 60)), max_size=40)
 
 
-def _totals() -> PopulationTotals:
-    return PopulationTotals(totals={}, orders_by_day={}, cells={}, recent={})
+def _days(sums: dict[tuple[int, int], dict[str, float]]) -> list[list[PopulationDay]]:
+    """Return each partition's days in the order in which it tells of them; the last one closes the latest of all."""
+    last = max((day for _, day in sums), default=0)
+    lanes = []
+    for partition in (0, 1):
+        days = sorted({day for place, day in sums if place == partition} | {last})
+        lanes.append(
+            [
+                PopulationDay(partition, day, number, sums.get((partition, day), {}))
+                for number, day in enumerate(days, start=1)
+            ]
+        )
+    return lanes
 
 
 def _sums(orders: list[tuple[int, int]]) -> tuple[dict[tuple[int, int], dict[str, float]], dict[int, OrdersState]]:
@@ -45,16 +56,21 @@ def _sums(orders: list[tuple[int, int]]) -> tuple[dict[tuple[int, int], dict[str
     return sums, states
 
 
-@given(_orders, st.randoms(use_true_random=False))
-def test_merged_sums_are_the_statistics_of_all_customers_in_any_order_of_arrival(
-    orders: list[tuple[int, int]], random: object
+@given(_orders, st.lists(st.booleans(), max_size=60), st.sets(st.integers(0, 60)))
+def test_merged_sums_are_the_statistics_of_all_customers_however_partitions_interleave(
+    orders: list[tuple[int, int]], turns: list[bool], repeated: set[int]
 ) -> None:
     sums, states = _sums(orders)
-    days = [PopulationDay(partition, day, 1, amounts) for (partition, day), amounts in sums.items()]
-    random.shuffle(days)  # type: ignore[attr-defined]  # Hypothesis types it as object
-    totals = _totals()
-    for day in days:
-        totals.add(day)
+    lanes = _days(sums)
+    told = [lanes[turn].pop(0) for turn in [*turns, *[False] * 60, *[True] * 60] if lanes[turn]]
+    days = sorted({day for _, day in sums})
+    totals, straight = PopulationTotals(), PopulationTotals()
+    for number, day in enumerate(told):
+        assert totals.add(day)
+        if number in repeated:
+            assert not totals.add(told[number // 2])
+    for day in sorted(told, key=lambda one: one.day):
+        straight.add(day)
 
     population = totals.population()
 
@@ -67,15 +83,18 @@ def test_merged_sums_are_the_statistics_of_all_customers_in_any_order_of_arrival
         tenures = sum(end - state.first_ms / DAY_MS for state in known)
         repeats = sum(state.days - 1 for state in known)
         assert population.repeat_rate == pytest.approx((repeats + 1) / (tenures + 60))
+        assert totals.through_day == days[-1]
     assert sum(totals.orders_by_day.values()) == len(orders)
+    assert totals.waiting == []
+    assert population.customers == straight.population().customers
 
 
 @given(_orders)
 def test_sampled_cells_count_each_sampled_customer_once_where_it_stands(orders: list[tuple[int, int]]) -> None:
     sums, states = _sums(orders)
-    totals = _totals()
-    for (partition, day), amounts in sums.items():
-        totals.add(PopulationDay(partition, day, 1, amounts))
+    totals = PopulationTotals()
+    for day in [day for lane in _days(sums) for day in lane]:
+        totals.add(day)
 
     rows = totals.rows(100)
 
@@ -88,15 +107,41 @@ def test_sampled_cells_count_each_sampled_customer_once_where_it_stands(orders: 
     assert all(row[3] > 0 for row in rows)
 
 
-def test_a_later_revision_replaces_and_an_older_one_changes_nothing() -> None:
-    totals = _totals()
-    totals.add(PopulationDay(0, 10, 1, {"customers": 1.0, "rf:1:0:10:10": 1.0}))
-    totals.add(PopulationDay(0, 10, 3, {"customers": 5.0, "rf:2:1:9:10": 2.0}))
-    totals.add(PopulationDay(0, 10, 2, {"customers": 9.0}))
-    totals.add(PopulationDay(1, 10, 1, {"customers": 2.0}))
+def test_a_day_waits_until_every_partition_has_closed_it() -> None:
+    totals = PopulationTotals()
+    totals.add(PopulationDay(0, 10, 1, {"customers": 1.0}))
+    totals.add(PopulationDay(1, 9, 1, {"customers": 2.0}))
+    totals.add(PopulationDay(0, 12, 2, {"customers": 4.0}))
+    # Nobody knew of partition 1 when partition 0 closed day 10; since then, both are waited for.
+    assert (totals.through_day, totals.population().customers) == (10, 3.0)
 
-    assert totals.population().customers == 7.0
-    assert totals.cells == {"rf:2:1:9:10": 2.0}
+    totals.add(PopulationDay(1, 11, 2, {}))
+    assert (totals.through_day, totals.population().customers) == (11, 3.0)
+    totals.add(PopulationDay(1, 12, 3, {"customers": 8.0}))
+    assert (totals.through_day, totals.population().customers) == (12, 15.0)
+
+
+def test_a_partition_that_fell_silent_holds_nobody_up_and_still_counts_when_it_comes_back() -> None:
+    totals = PopulationTotals()
+    totals.add(PopulationDay(1, 10, 1, {"customers": 2.0}))
+    for revision, day in enumerate(range(10, 200), start=1):
+        totals.add(PopulationDay(0, day, revision, {"customers": 1.0}))
+    assert totals.through_day == 199 - 7
+    behind = totals.population().customers
+
+    assert totals.add(PopulationDay(1, 11, 2, {"customers": 100.0}))
+
+    assert totals.population().customers == behind + 100.0
+
+
+def test_a_day_that_was_told_before_changes_nothing() -> None:
+    totals = PopulationTotals()
+    totals.add(PopulationDay(0, 10, 1, {"customers": 1.0}))
+    totals.add(PopulationDay(0, 11, 2, {"customers": 5.0}))
+
+    assert not totals.add(PopulationDay(0, 10, 1, {"customers": 1.0}))
+    assert not totals.add(PopulationDay(0, 11, 2, {"customers": 5.0}))
+    assert totals.population().customers == 6.0
 
 
 def test_a_cancelled_order_adds_nothing() -> None:
@@ -107,15 +152,15 @@ def test_a_cancelled_order_adds_nothing() -> None:
 
 
 def test_a_shop_that_slows_down_shows_in_the_trend() -> None:
-    totals = _totals()
+    totals = PopulationTotals()
     for day in range(200):
-        totals.add(PopulationDay(0, day, 1, {"orders": 100.0 if day < 170 else 20.0}))
+        totals.add(PopulationDay(0, day, day + 1, {"orders": 100.0 if day < 170 else 20.0}))
 
     assert totals.population().order_trend < -0.5
 
 
 def test_a_huge_day_stays_small_and_what_is_left_of_the_sample_is_whole() -> None:
-    totals, count = _totals(), 60_000
+    totals, count = PopulationTotals(), 60_000
     for day, days in ((100, 1), (130, 2)):
         sums: dict[str, float] = {}
         for number in range(count):
@@ -126,7 +171,7 @@ def test_a_huge_day_stays_small_and_what_is_left_of_the_sample_is_whole() -> Non
             after = OrdersState(first_ms=first_ms, last_ms=last_ms, completed=days, days=days, gaps=days - 1)
             observe_order(sums, f"customer {number}", before, after)
         assert len(sums) < 6 * CELLS_A_LEVEL
-        totals.add(PopulationDay(0, day, 1, sums))
+        totals.add(PopulationDay(0, day, day, sums))
 
     rows = totals.rows(200)
 

@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -133,18 +134,37 @@ def test_a_checkpoint_that_cannot_be_used_is_refused_in_words() -> None:
         Learner.restore(b"nonsense")
 
 
-def test_population_sums_reach_the_snapshot_and_bgnbd_is_fitted_in_its_time() -> None:
+def _shop_day(day: int, random: np.random.Generator) -> PopulationDay:
+    repeats, ages = random.geometric(0.4, 20) - 1, random.integers(0, 90, 20)
+    cells = {f"rf:1:{times}:{day - age}:{day}": 5.0 for times, age in zip(repeats, ages, strict=True)}
+    return PopulationDay(0, day, day, {"customers": 10.0, "orders": 12.0, **cells})
+
+
+def test_population_sums_reach_the_snapshot_and_bgnbd_is_in_force_the_day_after_its_rows_were_taken() -> None:
     learner = Learner(HORIZON_DAYS)
     random = np.random.default_rng(5)
-    for day in range(100, 140):
-        repeats, ages = random.geometric(0.4, 20) - 1, random.integers(0, 90, 20)
-        cells = {f"rf:1:{times}:{day - age}:{day}": 5.0 for times, age in zip(repeats, ages, strict=True)}
-        learner.observe_population(PopulationDay(0, day, day, {"customers": 10.0, "orders": 12.0, **cells}))
-        assert learner.refit_is_due() == (day >= 114)
+    fits = []
+    for day in range(100, 150):
+        learner.observe_population(_shop_day(day, random))
+        fits.append(learner.snapshot().population.bgnbd)
+        if day in (114, 120, 144):  # a refit is under way at 114 and 144
+            learner = Learner.restore(learner.checkpoint())
+            assert learner.snapshot().population.bgnbd == fits[-1]
 
-    snapshot = learner.snapshot()
-    assert not learner.refit_is_due()
+    assert fits[:15] == [None] * 15
+    assert fits[15] is not None
+    assert set(fits[15:45]) == {fits[15]}
+    assert set(fits[45:]) == {fits[45]}
+    assert fits[45] != fits[15]
+    assert learner.snapshot().population.customers == 500.0
 
-    assert snapshot.population.customers == 400.0
-    assert snapshot.population.bgnbd is not None
-    assert Learner.restore(learner.checkpoint()).snapshot() == snapshot
+
+def test_where_bgnbd_is_computed_makes_no_difference() -> None:
+    here, days = Learner(HORIZON_DAYS), [_shop_day(day, np.random.default_rng(day)) for day in range(100, 150)]
+    with ThreadPoolExecutor(1) as executor:
+        elsewhere = Learner(HORIZON_DAYS, defer=lambda fit: executor.submit(fit).result)
+        for day in days:
+            here.observe_population(day)
+            elsewhere.observe_population(day)
+            assert elsewhere.snapshot() == here.snapshot()
+    assert here.snapshot().population.bgnbd is not None
