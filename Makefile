@@ -4,7 +4,7 @@ PYTHON := $(shell command -v python3 || command -v python || echo python3)
 BOOTSTRAP := $(PYTHON) deploy/bootstrap.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint test-kafka bench install lock clean
+.PHONY: help demo test check lint test-kafka soak bench install lock clean
 
 help:  ## this list
 	@echo "make demo                 watch it work: broker, worker, trainer, simulated shop, live page (Ctrl-C ends it)"
@@ -12,6 +12,7 @@ help:  ## this list
 	@echo "make test [ARGS=...]      the test suite; ARGS go to pytest"
 	@echo "make check                lint, format, types, layers, schemas, then the test suite"
 	@echo "make test-kafka           the integration tests on real Apache Kafka (needs Java and Maven)"
+	@echo "make soak                 a hundred kills over a million events on Apache Kafka (about an hour; STREAM_APP_TEST_SEED=...)"
 	@echo "make bench [ARGS=...]     speed and latency, beside other stream libraries (about an hour; ARGS go to stream-app bench)"
 	@echo "make install              only make .venv and install everything for development"
 	@echo "make lock                 write deploy/lock/*.txt anew from pyproject.toml (needs uv)"
@@ -31,6 +32,9 @@ lint:
 
 test-kafka:
 	@$(BOOTSTRAP) test-kafka $(ARGS)
+
+soak:
+	@$(BOOTSTRAP) soak $(ARGS)
 
 bench:
 	@$(BOOTSTRAP) bench $(ARGS)

@@ -45,6 +45,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("dev", "lint, format, types, layers, schemas, then the test suite"),
     "lint": ("dev", "the checks without the test suite"),
     "test-kafka": ("dev", "the integration tests on real Apache Kafka (needs Java 17 and Maven)"),
+    "soak": ("dev", "a hundred kills over a million events on Apache Kafka, and then both laws (about an hour)"),
     "bench": ("bench", "the worker beside other stream libraries, on Apache Kafka (.venv-bench; needs Java and Maven)"),
     "install": ("dev", "only make .venv and install everything for development"),
     "lock": ("", "write the lock files anew from pyproject.toml (needs uv)"),
@@ -268,15 +269,28 @@ def check(python: Path, rest: Sequence[str]) -> int:
     return EXIT_FINDING if failed else 0
 
 
-def test_kafka(python: Path, rest: Sequence[str]) -> int:
-    """Run the integration suite on Apache Kafka; with STREAM_APP_TEST_BOOTSTRAP neither Java nor Maven is needed."""
+def need_java(otherwise: str) -> None:
+    """Stop with the remedy where Apache Kafka cannot be started from its jars."""
     missing = [tool for tool in ("java", "mvn") if shutil.which(tool) is None]
-    if missing and not os.environ.get("STREAM_APP_TEST_BOOTSTRAP"):
+    if missing:
         stop(
             "Apache Kafka's jars need {}, which is not on PATH.\n"
-            "Remedy: sudo apt-get install openjdk-17-jre-headless maven,\n"
-            "or point STREAM_APP_TEST_BOOTSTRAP=host:port at a Kafka of yours.".format(" and ".join(missing))
+            "Remedy: sudo apt-get install openjdk-17-jre-headless maven{}".format(" and ".join(missing), otherwise)
         )
+
+
+def soak(python: Path, rest: Sequence[str]) -> int:
+    """Run the long form of the crash laws, its progress on the terminal; STREAM_APP_TEST_SEED=... replays one."""
+    need_java(".")
+    surroundings = dict(os.environ, STREAM_APP_TEST_BROKER="apache", STREAM_APP_TEST_SOAK="1")
+    command = [str(python), "-m", "pytest", "-q", "--capture=no", "tests/kafka/test_soak.py", *rest]
+    return subprocess.call(command, cwd=str(ROOT), env=surroundings)
+
+
+def test_kafka(python: Path, rest: Sequence[str]) -> int:
+    """Run the integration suite on Apache Kafka; with STREAM_APP_TEST_BOOTSTRAP neither Java nor Maven is needed."""
+    if not os.environ.get("STREAM_APP_TEST_BOOTSTRAP"):
+        need_java(",\nor point STREAM_APP_TEST_BOOTSTRAP=host:port at a Kafka of yours.")
     surroundings = dict(os.environ, STREAM_APP_TEST_BROKER="apache")
     return subprocess.call(
         [str(python), "-m", "pytest", "-m", "kafka or apache", *rest], cwd=str(ROOT), env=surroundings
@@ -346,6 +360,8 @@ def main(arguments: Sequence[str]) -> int:
         return EXIT_FINDING if lint(python) else 0
     if given.command == "test-kafka":
         return test_kafka(python, given.rest)
+    if given.command == "soak":
+        return soak(python, given.rest)
     say(f"installed in {environment()}")
     return 0
 

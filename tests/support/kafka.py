@@ -218,7 +218,11 @@ def home(record: Raw, settings: Settings) -> int:
 
 async def assert_equals_pure(settings: Settings) -> None:
     """Law 2: states and partition memory are those of the engine alone."""
-    pure = await pure_states(settings)
+    await assert_equals(settings, await pure_states(settings))
+
+
+async def assert_equals(settings: Settings, pure: dict[int, Shard]) -> None:
+    """The changelog holds exactly the states and the partition memory of these shards."""
     for number, changed in (await restored_states(settings)).items():
         assert changed.restored.unfinished == ()
         expected = states_of(pure[number])
