@@ -14,7 +14,6 @@ class Point:
         "frontier_ms",
         "mark",
         "observation",
-        "unanswered",
         "state",
         "traceparent",
         "trigger",
@@ -39,8 +38,6 @@ class Point:
         self.trigger = trigger
         self.facts = facts
         self.observation = observation
-        self.unanswered = tuple(one for one in state.pending if not one.retained)
-        """What no order had answered by then. By the time of the conclusion, later ones may have."""
         self.traceparent = traceparent
         self.mark = mark
         """Which purchases of others product picks may know of."""
