@@ -15,7 +15,8 @@ from stream_app.adapters.logs import fields
 from stream_app.adapters.metrics import Recorder
 from stream_app.adapters.model_registry import PRIOR, Choice, ModelRefusedError, ModelRegistry
 from stream_app.core.topics import Topic
-from stream_app.learning.scorer import PriorScorer, Scorer, SnapshotScorer
+from stream_app.learning.scorer import PriorScorer, Scorer
+from stream_app.learning.selected import scorer_of
 from stream_app.learning.snapshot import ModelSnapshot
 from stream_app.settings import Settings
 
@@ -132,7 +133,7 @@ class SnapshotFollower:
         except ModelRefusedError as error:
             self._refuse(choice, error)
             return bool(self._served)
-        self._hand_over(SnapshotScorer(snapshot), snapshot, choice)
+        self._hand_over(scorer_of(snapshot), snapshot, choice)
         return True
 
     def _refuse(self, choice: Choice, error: ModelRefusedError) -> None:
