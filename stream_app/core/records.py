@@ -5,7 +5,7 @@ They hold no cycles, and a worker buffers many of them: the garbage collector ne
 
 import msgspec
 
-from stream_app.core.events import CustomerRecord
+from stream_app.core.events import CustomerEntry
 from stream_app.core.topics import Topic
 
 
@@ -28,7 +28,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     customer_id: str
     at_ms: int
     """Event time."""
-    event: CustomerRecord | None
+    event: CustomerEntry | None
     recorded_at_ms: int = 0
     """The Kafka record timestamp, or 0 where there is none."""
     traceparent: str = ""

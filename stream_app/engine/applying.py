@@ -2,7 +2,15 @@
 
 from typing import Literal
 
-from stream_app.core.events import ClickEvent, CustomerProfile, CustomerRecord, FeedbackEvent, OrderEvent, ReviewEvent
+from stream_app.core.events import (
+    Click,
+    ClickEvent,
+    CustomerEntry,
+    CustomerProfile,
+    FeedbackEvent,
+    OrderEvent,
+    ReviewEvent,
+)
 from stream_app.core.folds.clicks import fold_click
 from stream_app.core.folds.orders import fold_order
 from stream_app.core.folds.people import fold_feedback, profile_of
@@ -27,10 +35,10 @@ class Applier:
         self._click_score_ms = policy.click_score_minutes * MINUTE_MS
         self._idle_ms = policy.session_idle_minutes * MINUTE_MS
 
-    def apply(self, state: CustomerState, event: CustomerRecord, at_ms: int) -> Trigger | None:
+    def apply(self, state: CustomerState, event: CustomerEntry, at_ms: int) -> Trigger | None:
         """Fold the event in; return what it is as a reason for a new score, or None if it is none."""
         match event:
-            case ClickEvent():
+            case Click() | ClickEvent():
                 return self._click(state, event, at_ms)
             case OrderEvent():
                 return self._order(state, event, at_ms)
@@ -48,7 +56,7 @@ class Applier:
                         state.pending = []
                 return None
 
-    def _click(self, state: CustomerState, event: ClickEvent, at_ms: int) -> Trigger | None:
+    def _click(self, state: CustomerState, event: Click | ClickEvent, at_ms: int) -> Trigger | None:
         clicks = state.clicks
         if clicks is None:
             clicks = state.clicks = ClicksState()

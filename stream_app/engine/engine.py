@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from stream_app.core.effects import Effects, Output, PopulationDay, TrainingExample
-from stream_app.core.events import CustomerRecord
+from stream_app.core.events import CustomerEntry
 from stream_app.core.facts import facts_of
 from stream_app.core.features import FEATURES_HASH, raw_row
 from stream_app.core.hashing import stable_id, unit_draw
@@ -204,7 +204,7 @@ class Engine:
 
     def _accept(
         self, shard: Shard, record: Record, state: CustomerState, block: Block, effects: Effects
-    ) -> CustomerRecord | None:
+    ) -> CustomerEntry | None:
         """Return the event if there is one to fold: repeats, erasures and what is older than an erasure end here."""
         event = record.event
         if not admit(state.sources, record.position, event.event_id if event is not None else None):

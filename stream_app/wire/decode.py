@@ -25,6 +25,7 @@ from stream_app.core.events import (
 from stream_app.core.records import Position, Record, TimePassed
 from stream_app.core.times import DAY_MS, from_ms
 from stream_app.core.topics import Topic
+from stream_app.wire.clicks import read_click
 from stream_app.wire.headers import Headers, source_position, traceparent_of
 from stream_app.wire.rejection import Rejection, from_validation_error
 
@@ -49,7 +50,7 @@ MODELS: Mapping[Topic, type[BaseModel]] = {
 # This is the hot path of the worker. Hashing an enum member is a Python call, and looking one up on its class is slow
 # too, so members are bound once and found by identity.
 _VALIDATE: dict[int, Any] = {id(topic): model.__pydantic_validator__.validate_json for topic, model in MODELS.items()}
-_CUSTOMERS, _REROUTED, _TICKS = Topic.CUSTOMERS, Topic.REROUTED, Topic.TICKS
+_CLICKS, _CUSTOMERS, _REROUTED, _TICKS = Topic.CLICKSTREAM, Topic.CUSTOMERS, Topic.REROUTED, Topic.TICKS
 _REFERENCE_TOPICS = frozenset({Topic.PRODUCTS, Topic.CALENDAR})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ONE_MS = timedelta(milliseconds=1)
@@ -112,12 +113,18 @@ def decode(
             )
         position = found
     traceparent = traceparent_of(headers) if headers else ""
+    event: Any
+    at_ms: int
     if not value:
         return _without_value(position, key, value, record_ms, traceparent)
-    event = _parse(position.topic, value, limits)
-    if isinstance(event, Rejection):
-        return event
-    at_ms: int = (event.timestamp - _EPOCH) // _ONE_MS
+    usual = read_click(value) if position.topic is _CLICKS and len(value) <= limits.max_bytes else None
+    if usual is not None:
+        event, at_ms = usual
+    else:
+        event = _parse(position.topic, value, limits)
+        if isinstance(event, Rejection):
+            return event
+        at_ms = (event.timestamp - _EPOCH) // _ONE_MS
     tolerance_ms = limits.future_tolerance_ms
     if not EARLIEST_MS <= at_ms <= LATEST_MS or (tolerance_ms is not None and 0 < record_ms < at_ms - tolerance_ms):
         return _refuse_time(at_ms, record_ms, tolerance_ms or 0)

@@ -3,7 +3,7 @@
 from math import exp2
 from zlib import crc32
 
-from stream_app.core.events import CART_ADD, CART_REMOVE, ClickEvent
+from stream_app.core.events import CART_ADD, CART_REMOVE, Click, ClickEvent
 from stream_app.core.state import ClicksState
 from stream_app.core.times import DAY_MS, MINUTE_MS
 
@@ -23,7 +23,7 @@ _COUNTER_OF_TYPE = {
 }
 
 
-def fold_click(clicks: ClicksState, event: ClickEvent, at_ms: int, idle_ms: int = 30 * MINUTE_MS) -> bool:
+def fold_click(clicks: ClicksState, event: Click | ClickEvent, at_ms: int, idle_ms: int = 30 * MINUTE_MS) -> bool:
     """Apply one click; return whether it begins a visit.
 
     A visit begins when `session_id` changes or, without one, after `idle_ms` of silence.
@@ -59,7 +59,7 @@ def fold_click(clicks: ClicksState, event: ClickEvent, at_ms: int, idle_ms: int 
     return starts_visit
 
 
-def _starts_visit(clicks: ClicksState, event: ClickEvent, at_ms: int, idle_ms: int) -> bool:
+def _starts_visit(clicks: ClicksState, event: Click | ClickEvent, at_ms: int, idle_ms: int) -> bool:
     if event.session_id:
         identity = crc32(event.session_id.encode())
         if identity == clicks.session_hash and clicks.sessions:
