@@ -12,17 +12,19 @@ from rich.console import Console
 from rich.table import Table
 
 from stream_app.adapters.event_files import merge_by_event_time
+from stream_app.cli.contest import ALL, contestants, is_contest, run_contest, show_contest, write_table
 from stream_app.cli.errors import CommandError, ExitCode
 from stream_app.cli.files import InputTopic, OpenFile, open_files, progress_over
 from stream_app.core.records import Record
 from stream_app.core.topics import CUSTOMER_TOPICS, Topic
 from stream_app.engine.policy import EnginePolicy
 from stream_app.evaluation.baselines import BASELINES, BaselineUnavailableError, boosting_library
+from stream_app.evaluation.contest import Importances
 from stream_app.evaluation.page import report_page
 from stream_app.evaluation.reporting import KINDS, evaluate_pass, scores_in_test
 from stream_app.evaluation.running import PassResult, run_pass
 from stream_app.learning.learner import Learner
-from stream_app.learning.models import KALMAN, MODEL_NAMES
+from stream_app.learning.zoo.registry import KALMAN, MODEL_NAMES
 from stream_app.sentiment.lexical import LexicalSentiment
 from stream_app.settings import load_settings
 from stream_app.wire.decode import decode
@@ -38,7 +40,7 @@ def command(
         str, typer.Option(help="What is judged: calendar (every 14 days, all customers) or event (after orders).")
     ] = "calendar",
     model: Annotated[
-        list[str] | None, typer.Option(help=f"Model to run, may be repeated: {', '.join(MODEL_NAMES)}.")
+        list[str] | None, typer.Option(help=f"Model to run, may be repeated: {', '.join(MODEL_NAMES)}; or all.")
     ] = None,
     baselines: Annotated[
         bool, typer.Option("--baselines", help="Fit the baselines too (needs the bench extra).")
@@ -48,6 +50,10 @@ def command(
     ] = None,
     preset: Annotated[str | None, typer.Option(help="Table format: uci-online-retail (told by .csv).")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a report with curves to this file.")] = None,
+    table: Annotated[
+        Path | None, typer.Option(help="With --model all: write the table to this Markdown page, figures beside it.")
+    ] = None,
+    title: Annotated[str, typer.Option(help="Name of the data on that page. Default: the files' names.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     r"""Measure how well churn is predicted.
@@ -60,13 +66,10 @@ def command(
       stream-app evaluate orders.jsonl.gz --horizon-days 60
       stream-app evaluate orders.jsonl.gz --observations event --baselines --html report.html
       stream-app evaluate clicks.jsonl orders.jsonl --model kalman --model adagrad --json
+      stream-app evaluate orders.jsonl.gz --model all --table models.md --title "My shop"
     """
-    if observations not in KINDS:
-        raise CommandError(f"unknown observations {observations!r}: choose calendar or event", ExitCode.USAGE)
     names = model or [KALMAN]
-    unknown = [name for name in names if name not in MODEL_NAMES]
-    if unknown:
-        raise CommandError(f"unknown model {unknown[0]!r}: choose one of {', '.join(MODEL_NAMES)}", ExitCode.USAGE)
+    _check(observations, names, table)
     if baselines:
         _require_baselines()
     settings = load_settings()
@@ -81,6 +84,9 @@ def command(
     )
     results = []
     rejected: Counter[str] = Counter()
+    if is_contest(names):
+        _contest(files, open_files(files, topic, preset), names, policy, table, title, as_json)
+        return
     passed: PassResult | None = None
     for index, name in enumerate(names):
         rejected.clear()
@@ -123,6 +129,53 @@ def command(
         print(json.dumps(_json_ready(summary)))
         return
     _print(summary)
+
+
+def _check(observations: str, names: Sequence[str], table: Path | None) -> None:
+    if observations not in KINDS:
+        raise CommandError(f"unknown observations {observations!r}: choose calendar or event", ExitCode.USAGE)
+    unknown = [name for name in names if name not in {*MODEL_NAMES, ALL}]
+    if unknown:
+        raise CommandError(
+            f"unknown model {unknown[0]!r}: choose all or some of {', '.join(MODEL_NAMES)}", ExitCode.USAGE
+        )
+    if table is not None and not is_contest(names):
+        raise CommandError("--table is written for a contest of models: add --model all", ExitCode.USAGE)
+
+
+def _contest(
+    files: Sequence[Path],
+    opened: Sequence[OpenFile],
+    names: Sequence[str],
+    policy: EnginePolicy,
+    table: Path | None,
+    title: str,
+    as_json: bool,
+) -> None:
+    """Run the engine once and every model over what it observed."""
+    chosen, rejected, learner = contestants(names), Counter[str](), Learner(policy.horizon_days)
+    importances = Importances(learner)
+    with progress_over(opened, "engine") as show:
+        try:
+            done = run_pass(_records(opened, rejected), learner, policy, LexicalSentiment(), show)
+        except ValueError as failure:
+            raise CommandError(f"{failure}: is the file empty, or is --topic wrong?", ExitCode.FINDING) from failure
+    summary: dict[str, Any] = {
+        "title": title or ", ".join(path.name for path in files),
+        "files": [path.name for path in files],
+        "horizon_days": policy.horizon_days,
+        "events": done.events,
+        "customers": done.customers,
+        "rejected": dict(rejected),
+        "observations": len(done.observed),
+        "results": run_contest(done, importances, chosen),
+    }
+    if table is not None:
+        write_table(table, summary)
+    if as_json:
+        print(json.dumps(_json_ready(summary)))
+        return
+    show_contest(summary)
 
 
 def _require_baselines() -> None:

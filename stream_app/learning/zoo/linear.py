@@ -10,7 +10,7 @@ from stream_app.learning.inputs import ModelInputs
 from stream_app.learning.scorer import sigmoid
 from stream_app.learning.zoo.graph import decode, encode
 from stream_app.learning.zoo.platt import PlattScaling
-from stream_app.learning.zoo.scaling import CLIP, RunningScaler
+from stream_app.learning.zoo.scaling import CLIP, Repeats, RunningScaler
 from stream_app.learning.zoo.types import Features, Labels, LearnedWeights, ModelState, Vector, numbers_of
 
 
@@ -36,7 +36,7 @@ class RiverLinear:
     weights_of
         Reads its weights by input name.
     learns_importance
-        Whether its `learn_one` takes a weight; else rows are repeated by rounding their importance, at least once.
+        Whether its `learn_one` takes a weight; else rows are repeated (see `Repeats`).
     calibrated
         Whether its margin is no logit, so that it has to be turned into a probability by Platt scaling.
     """
@@ -58,6 +58,7 @@ class RiverLinear:
         self.platt = PlattScaling() if calibrated else None
         self._weights_of = weights_of
         self._learns_importance = learns_importance
+        self._repeats = Repeats()
 
     def learn(self, features: Features, churned: Labels, weight: Vector) -> None:
         """Learn a block of feature rows in order."""
@@ -72,7 +73,7 @@ class RiverLinear:
             if self._learns_importance:
                 self.estimator.learn_one(row, label, importance)
             else:
-                for _ in range(max(round(importance), 1)):
+                for _ in range(self._repeats.of(importance)):
                     self.estimator.learn_one(row, label)
 
     def predict(self, features: Features) -> Vector:
@@ -93,7 +94,11 @@ class RiverLinear:
 
     def dump(self) -> ModelState:
         """Return everything that was learned."""
-        state: ModelState = {"scaler": self.scaler.dump(), "estimator": encode(self.estimator)}
+        state: ModelState = {
+            "scaler": self.scaler.dump(),
+            "estimator": encode(self.estimator),
+            "carried": [self._repeats.carried],
+        }
         if self.platt is not None:
             state["platt"] = self.platt.dump()
         return state
@@ -102,6 +107,7 @@ class RiverLinear:
         """Take over what `dump` returned."""
         self.scaler.load(numbers_of(state, "scaler"))
         self.estimator = decode(state["estimator"])
+        [self._repeats.carried] = numbers_of(state, "carried")
         if self.platt is not None:
             self.platt.load(numbers_of(state, "platt"))
 

@@ -32,6 +32,8 @@ class Entry(NamedTuple):
     """Whether workers can serve it: it has an array form. Others are for evaluation and as challengers only."""
     extra: str = ""
     """The optional dependency that it needs."""
+    slow: bool = False
+    """Whether a row costs about a millisecond: evaluation lets it learn from a share of the customers."""
 
 
 _PRIOR = {
@@ -87,21 +89,31 @@ ENTRIES: dict[str, Entry] = {
     "hoeffding-adaptive-tree": Entry(
         "hoeffding", "one tree that regrows branches on drift", {"grace": _TREES["grace"], "seed": _SEED}, served=False
     ),
-    "adaptive-random-forest": Entry("forests", "ARF: random trees, each with drift detection", _TREES, served=False),
-    "random-patches": Entry("bagging", "SRP: trees on random rows and inputs", _TREES, served=False),
-    "mondrian-forest": Entry(
-        "forests", "AMF: Mondrian trees; grows with the stream", {"trees": _TREES["trees"], "seed": _SEED}, served=False
+    "adaptive-random-forest": Entry(
+        "forests", "ARF: random trees, each with drift detection", _TREES, served=False, slow=True
     ),
-    "leveraging-bagging": Entry("bagging", "Hoeffding trees on heavily resampled rows", _TREES, served=False),
+    "random-patches": Entry("bagging", "SRP: trees on random rows and inputs", _TREES, served=False, slow=True),
+    "mondrian-forest": Entry(
+        "forests",
+        "AMF: Mondrian trees; grows with the stream",
+        {"trees": _TREES["trees"], "seed": _SEED},
+        served=False,
+        slow=True,
+    ),
+    "leveraging-bagging": Entry(
+        "bagging", "Hoeffding trees on heavily resampled rows", _TREES, served=False, slow=True
+    ),
     "adwin-bagging": Entry(
         "bagging",
         "ten logistic regressions on resampled rows, the worst replaced on drift",
         {"members": Knob(10, 3, 15, whole=True), "rate": _rate(0.05), "seed": _SEED},
         served=False,
     ),
-    "boosting": Entry("boosting", "AdaBoost of Hoeffding trees, Platt scaling", _TREES, served=False),
+    "boosting": Entry("boosting", "AdaBoost of Hoeffding trees, Platt scaling", _TREES, served=False, slow=True),
     "mean-of-logits": Entry("ensembles", "kalman, adagrad and mlp, averaged on the logit", served=False),
-    "stacked": Entry("ensembles", "kalman, adagrad, mlp and a forest, weighed by a Kalman filter", served=False),
+    "stacked": Entry(
+        "ensembles", "kalman, adagrad, mlp and a forest, weighed by a Kalman filter", served=False, slow=True
+    ),
 }
 MODEL_NAMES = tuple(ENTRIES)
 

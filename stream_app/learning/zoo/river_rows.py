@@ -6,7 +6,8 @@ import numpy as np
 
 from stream_app.learning.zoo.graph import decode, encode
 from stream_app.learning.zoo.rows import RowModel
-from stream_app.learning.zoo.types import ModelState, Vector
+from stream_app.learning.zoo.scaling import Repeats
+from stream_app.learning.zoo.types import ModelState, Vector, numbers_of
 
 
 class RiverRows(RowModel):
@@ -19,7 +20,7 @@ class RiverRows(RowModel):
     estimator
         Fresh.
     learns_importance
-        Whether its `learn_one` takes a weight; else rows are repeated by rounding their importance, at least once.
+        Whether its `learn_one` takes a weight; else rows are repeated (see `Repeats`).
     """
 
     def __init__(
@@ -35,13 +36,14 @@ class RiverRows(RowModel):
         super().__init__(name, inputs, scaled=scaled, calibrated=calibrated)
         self.estimator = estimator
         self._learns_importance = learns_importance
+        self._repeats = Repeats()
 
     def _learn_row(self, row: Vector, label: bool, importance: float) -> None:
         named = dict(zip(self.inputs.names, row.tolist(), strict=True))
         if self._learns_importance:
             self.estimator.learn_one(named, label, w=importance)
             return
-        for _ in range(max(round(importance), 1)):
+        for _ in range(self._repeats.of(importance)):
             self.estimator.learn_one(named, label)
 
     def _probabilities(self, block: Vector) -> Vector:
@@ -54,7 +56,8 @@ class RiverRows(RowModel):
         return churned / (churned + stayed) if churned + stayed > 0.0 else 0.5
 
     def _dump(self) -> ModelState:
-        return {"estimator": encode(self.estimator)}
+        return {"estimator": encode(self.estimator), "carried": [self._repeats.carried]}
 
     def _load(self, state: ModelState) -> None:
         self.estimator = decode(state["estimator"])
+        [self._repeats.carried] = numbers_of(state, "carried")

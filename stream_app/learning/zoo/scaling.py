@@ -1,4 +1,4 @@
-"""Standardising inputs as they come: running mean and variance, weighted by importance."""
+"""What rows go through before a model learns them: standardising as they come, and whole numbers of repeats."""
 
 from typing import Final
 
@@ -50,3 +50,21 @@ class RunningScaler:
             raise ValueError(f"a scaler of {width} inputs has {1 + 2 * width} numbers, got {len(numbers)}")
         self.count = numbers[0]
         self.mean, self.squares = np.array(numbers[1 : 1 + width]), np.array(numbers[1 + width :])
+
+
+class Repeats:
+    """Turns importances into whole numbers of repeats, for models that know no weights: what is cut off is carried on.
+
+    The sum of the repeats is never more than one away from the sum of the importances.
+    """
+
+    def __init__(self) -> None:
+        self.carried = 0.5
+        """Begins at one half, so that ordinary rows, of importance 1, are learned once, whatever rounding does."""
+
+    def of(self, importance: float) -> int:
+        """Return how often a row is to be learned."""
+        self.carried += importance
+        times = int(self.carried)
+        self.carried -= times
+        return times

@@ -16,7 +16,7 @@ from tests.support.observed import shop_rows
 
 _ROWS = 140
 _FEATURES, _LABELS = shop_rows(_ROWS, seed=4)
-_WEIGHT = np.where(np.arange(_ROWS) % 7 == 0, 2.0, 1.0)
+_WEIGHT = np.where(np.arange(_ROWS) % 7 == 0, 2.3, 0.8)
 
 
 def model_of(name: str) -> OnlineModel:
