@@ -19,7 +19,7 @@ from stream_app.evaluation.running import PassResult
 from stream_app.learning.zoo.registry import ENTRIES, MODEL_NAMES, create, entry_of
 
 ALL = "all"
-SLOW_EXAMPLES = 30_000
+SLOW_EXAMPLES = 12_000
 """About how many examples a slow model learns at most; those of whole customers."""
 _MEASURES = ("auc", "log_loss", "ece")
 
@@ -44,8 +44,8 @@ def contestants(names: Sequence[str]) -> list[str]:
     return found
 
 
-def run_contest(done: PassResult, importances: Importances, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Run every model over the observations of a pass; return its figures, in the order of the names.
+def run_contest(done: PassResult, importances: Importances, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Run every model over the observations of a pass; yield its figures as soon as they are there.
 
     `importances` has listened to the learner of that pass.
 
@@ -56,7 +56,6 @@ def run_contest(done: PassResult, importances: Importances, names: Sequence[str]
     """
     stream = stream_of(done, importances)
     observations, learnable = len(stream.observed), int(stream.known.max(initial=0))
-    results: list[dict[str, Any]] = []
     with _progress(len(names) * observations) as advance:
         for name in names:
             try:
@@ -68,8 +67,7 @@ def run_contest(done: PassResult, importances: Importances, names: Sequence[str]
             trial = run_model(
                 stream, model, stream.in_test if slow else np.ones(observations, dtype=np.bool_), taught, advance(name)
             )
-            results.append({"model": name, "served": entry_of(name).served, **figures_of(stream, trial)})
-    return results
+            yield {"model": name, "served": entry_of(name).served, **figures_of(stream, trial)}
 
 
 def show_contest(summary: dict[str, Any]) -> None:

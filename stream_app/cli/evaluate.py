@@ -168,10 +168,12 @@ def _contest(
         "customers": done.customers,
         "rejected": dict(rejected),
         "observations": len(done.observed),
-        "results": run_contest(done, importances, chosen),
+        "results": [],
     }
-    if table is not None:
-        write_table(table, summary)
+    for result in run_contest(done, importances, chosen):
+        summary["results"].append(result)
+        if table is not None:  # after every model: a long contest may be stopped, or looked at
+            write_table(table, summary)
     if as_json:
         print(json.dumps(_json_ready(summary)))
         return
