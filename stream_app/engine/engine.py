@@ -367,8 +367,9 @@ class Engine:
             return
         days = {day for day in memory.population if day < closed_before}
         if memory.frontier_ms > 0:
-            # Even if nothing happened in it: it tells that the partition has come so far.
-            days.add(closed_before - 1)
+            # Even if nothing happened in them: they tell how far the partition has come. All of them, so that it does
+            # not matter in how many steps time came here.
+            days.update(range((memory.frontier_ms - lateness_ms) // DAY_MS, closed_before))
         for day in sorted(days):
             memory.population_revision += 1
             sums = memory.population.pop(day, {})

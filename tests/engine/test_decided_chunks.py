@@ -1,13 +1,15 @@
-"""Decisions, contacts and what they do to observations do not depend on how a log was cut into batches either."""
+"""What decisions and the passing of time do depends neither on how a log was cut into batches nor on steps of time."""
 
 import random
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import pytest
 
 from stream_app.adapters.assembly import engine_of
 from stream_app.core.events import CustomerRecord
 from stream_app.core.partition import PartitionState
-from stream_app.core.records import Record
+from stream_app.core.records import Entry, Record, TimePassed
 from stream_app.core.state import CustomerState
 from stream_app.core.times import DAY_MS, MINUTE_MS
 from stream_app.engine.shard import DictStore
@@ -16,11 +18,11 @@ from stream_app.wire.state_codec import encode_state
 from tests.support import logs
 
 
-def busy_shop(seed: int, events: int, customers: int) -> list[Record]:
-    """Customers who buy often enough that orders follow points within the day in which these are concluded."""
+def shop(seed: int, events: int, customers: int, days: int) -> list[Record]:
+    """Customers who buy; where it is often enough, orders follow points within the day in which these are concluded."""
     chance = random.Random(seed)
     made: list[CustomerRecord] = [logs.profile(f"c{one}", logs.START_MS) for one in range(customers)]
-    for number, minute in enumerate(sorted(chance.randrange(60 * DAY_MS // MINUTE_MS) for _ in range(events))):
+    for number, minute in enumerate(sorted(chance.randrange(days * DAY_MS // MINUTE_MS) for _ in range(events))):
         name, at_ms = f"c{chance.randrange(customers)}", logs.START_MS + minute * MINUTE_MS
         kind = chance.random()
         if kind < 0.5:
@@ -32,26 +34,55 @@ def busy_shop(seed: int, events: int, customers: int) -> list[Record]:
     return logs.log_of(made)
 
 
-def states_after(log: list[Record], size: int) -> tuple[dict[str, CustomerState], int]:
+class Outcome(NamedTuple):
+    """What a run leaves and sends."""
+
+    states: dict[str, bytes]
+    memory: PartitionState
+    sent: list[object]
+    states_left: list[CustomerState]
+
+
+def run(batches: Iterable[Sequence[Entry]]) -> Outcome:
     engine = engine_of(
         Settings(clock="event", actions_mode="live", unknown_consent="allow", allowed_lateness_seconds=0, partitions=1)
     )
     shard = engine.open_shard(0, DictStore(), PartitionState())
-    interventions = 0
-    for start in range(0, len(log), size):
-        interventions += len(engine.process(shard, log[start : start + size]).interventions)
-    return dict(shard.store.items()), interventions
+    sent: list[object] = []
+    for batch in batches:
+        effects = engine.process(shard, batch)
+        sent += [*effects.outputs, *effects.interventions]
+    states = dict(shard.store.items())
+    encoded = {name: encode_state(state) for name, state in states.items()}
+    return Outcome(encoded, shard.memory, sorted(sent, key=repr), list(states.values()))
+
+
+def cut(log: Sequence[Entry], size: int) -> list[Sequence[Entry]]:
+    return [log[start : start + size] for start in range(0, len(log), size)]
+
+
+def with_steps(log: list[Record], chance: random.Random) -> Iterator[list[Entry]]:
+    """Let time on before a record, in any steps that do not pass it: as the worker does where much is due."""
+    now_ms = log[0].at_ms
+    yield [log[0]]
+    for record in log[1:]:
+        while now_ms < record.at_ms and chance.random() < 0.7:
+            now_ms = min(record.at_ms, now_ms + chance.randrange(1, 3 * DAY_MS))
+            yield [TimePassed(now_ms)]
+        now_ms = max(now_ms, record.at_ms)
+        yield [record]
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_chunking_leaves_no_trace_where_contacts_are_made(seed: int) -> None:
-    log = busy_shop(seed, events=1_500, customers=25)
-    whole, interventions = states_after(log, len(log))
-    assert interventions > len(whole)
-    assert any(one.contacts for state in whole.values() for one in state.pending)
+    log = shop(seed, events=1_500, customers=25, days=60)
+    whole = run([log])
+    assert sum(one.contacts for state in whole.states_left for one in state.pending) > len(whole.states)
     for size in (1, 7, 100):
-        states, repeated = states_after(log, size)
-        assert repeated == interventions
-        assert {name: encode_state(state) for name, state in states.items()} == {
-            name: encode_state(state) for name, state in whole.items()
-        }
+        assert run(cut(log, size))[:3] == whole[:3]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_steps_in_which_time_passes_leave_no_trace(seed: int) -> None:
+    log = shop(seed, events=150, customers=6, days=300)
+    assert run(with_steps(log, random.Random(seed)))[:3] == run([log])[:3]
