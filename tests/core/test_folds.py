@@ -76,13 +76,25 @@ def test_visits_are_split_by_half_an_hour_of_silence(minutes: list[int]) -> None
     ordered = sorted(minutes)
     expected = 1 + sum(later - earlier > 30 for earlier, later in pairwise(ordered))
     assert starts == clicks.sessions == expected
-    assert clicks.clicks_30d <= len(minutes)
+
+
+@given(st.lists(st.integers(0, 20_000), min_size=1, max_size=30))
+def test_decayed_counts_of_clicks_are_the_sum_over_all_of_them_in_any_order(minutes: list[int]) -> None:
+    clicks = ClicksState()
+    for minute in minutes:
+        at_ms = START_MS + minute * MINUTE_MS
+        fold_click(clicks, click("ada", at_ms), at_ms)
+
+    ages_days = [(clicks.decayed_at_ms - START_MS - minute * MINUTE_MS) / DAY_MS for minute in minutes]
+    for counted, half_life in ((clicks.clicks_7d, 7), (clicks.clicks_30d, 30), (clicks.product_views_30d, 30)):
+        assert counted == pytest.approx(sum(2 ** (-age / half_life) for age in ages_days), rel=1e-9)
+    assert clicks.last_ms - DAY_MS <= clicks.decayed_at_ms <= clicks.last_ms
 
 
 def test_a_visit_left_with_goods_in_the_cart_is_counted_when_the_next_begins() -> None:
     clicks = ClicksState()
     fold_click(clicks, click("ada", START_MS, kind="add_to_cart"), START_MS)
-    fold_click(clicks, click("ada", START_MS + DAY_MS), START_MS + DAY_MS)
+    fold_click(clicks, click("ada", START_MS + 2 * DAY_MS), START_MS + 2 * DAY_MS)
 
     assert clicks.full_carts_30d == 1.0
     assert clicks.session_cart == 0

@@ -8,6 +8,8 @@ from stream_app.core.state import ClicksState
 from stream_app.core.times import DAY_MS, MINUTE_MS
 
 _RECENT_PRODUCTS = 5
+_PER_7D = 1 / (7 * DAY_MS)
+_PER_30D = 1 / (30 * DAY_MS)
 _COUNTER_OF_TYPE = {
     "product_view": "product_views_30d",
     "product_click": "product_views_30d",
@@ -26,42 +28,53 @@ _COUNTER_OF_TYPE = {
 def fold_click(clicks: ClicksState, event: Click | ClickEvent, at_ms: int, idle_ms: int = 30 * MINUTE_MS) -> bool:
     """Apply one click; return whether it begins a visit.
 
-    A visit begins when `session_id` changes or, without one, after `idle_ms` of silence.
+    A visit begins when `session_id` changes or, without one, after `idle_ms` of silence. Decayed counts stand at
+    `decayed_at_ms`, which follows the clicks a day at a time: a click after it weighs more than 1, one before it less,
+    so that the counts of a visit need not be faded with every click.
     """
     starts_visit = _starts_visit(clicks, event, at_ms, idle_ms)
-    elapsed_days = (at_ms - clicks.decayed_at_ms) / DAY_MS if clicks.decayed_at_ms else 0.0
-    if elapsed_days > 0:
-        _fade(clicks, elapsed_days)
-    late = min(elapsed_days, 0.0)
-    weight_7d, weight_30d = (exp2(late / 7), exp2(late / 30)) if late else (1.0, 1.0)
-    clicks.decayed_at_ms = max(clicks.decayed_at_ms, at_ms)
+    stands_at_ms = clicks.decayed_at_ms
+    if not stands_at_ms or at_ms - stands_at_ms > DAY_MS:
+        if stands_at_ms:
+            _fade(clicks, (at_ms - stands_at_ms) / DAY_MS)
+        clicks.decayed_at_ms = at_ms
+        weight_7d = weight_30d = 1.0
+    else:
+        weight_7d, weight_30d = exp2((at_ms - stands_at_ms) * _PER_7D), exp2((at_ms - stands_at_ms) * _PER_30D)
     if starts_visit:
         _start_visit(clicks, at_ms, weight_7d, weight_30d)
-    clicks.first_ms = min(clicks.first_ms or at_ms, at_ms)
-    clicks.last_ms = max(clicks.last_ms, at_ms)
+    if at_ms > clicks.last_ms:
+        clicks.last_ms = at_ms
+    if at_ms < clicks.first_ms or not clicks.first_ms:
+        clicks.first_ms = at_ms
     clicks.session_clicks += 1
     clicks.clicks_7d += weight_7d
     clicks.clicks_30d += weight_30d
-    counter = _COUNTER_OF_TYPE.get(event.event_type)
+    kind = event.event_type
+    counter = _COUNTER_OF_TYPE.get(kind)
     if counter is not None:
         setattr(clicks, counter, getattr(clicks, counter) + weight_30d)
-        if event.event_type == CART_ADD:
+        if kind == CART_ADD:
             clicks.session_cart += 1
             clicks.last_cart_ms = max(clicks.last_cart_ms, at_ms)
-        elif event.event_type == CART_REMOVE and clicks.session_cart:
+        elif kind == CART_REMOVE and clicks.session_cart:
             clicks.session_cart -= 1
     if event.channel == "app":
         clicks.app_30d += weight_30d
     product = event.product_id
-    if product and (not clicks.recent_products or clicks.recent_products[0] != product):
+    if product:
         seen = clicks.recent_products
-        clicks.recent_products = (product, *(other for other in seen if other != product))[:_RECENT_PRODUCTS]
+        if not seen or seen[0] != product:
+            if product in seen:
+                seen = tuple(other for other in seen if other != product)
+            clicks.recent_products = (product, *seen[: _RECENT_PRODUCTS - 1])
     return starts_visit
 
 
 def _starts_visit(clicks: ClicksState, event: Click | ClickEvent, at_ms: int, idle_ms: int) -> bool:
-    if event.session_id:
-        identity = crc32(event.session_id.encode())
+    session_id = event.session_id
+    if session_id:
+        identity = crc32(session_id.encode())
         if identity == clicks.session_hash and clicks.sessions:
             return False
         clicks.session_hash = identity
