@@ -8,15 +8,18 @@ back until it has caught up.
 
 from collections import deque
 from collections.abc import Collection, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
+
+import msgspec
 
 from stream_app.core.records import Entry
 
 UNBOUNDED = -1
 
 
-class Item(NamedTuple):
-    """One entry in the merge. Items compare by event time, rank and offset: the order of the merge."""
+class Item(msgspec.Struct, frozen=True, gc=False):
+    """One entry in the merge, whose order is that of `place`. Without cycles, as records are (`core.records`)."""
 
     at_ms: int
     rank: int
@@ -26,6 +29,14 @@ class Item(NamedTuple):
     """aiokafka's ConsumerRecord: for a dead letter, if the engine asks for one."""
     work: Any
     """The chunk that it belongs to."""
+
+    @property
+    def place(self) -> tuple[int, int, int]:
+        """Event time, topic rank, offset."""
+        return self.at_ms, self.rank, self.offset
+
+
+at_ms_of = attrgetter("at_ms")
 
 
 class Release(NamedTuple):
@@ -68,7 +79,7 @@ class Aligner:
             return
         target = self._lanes[lane]
         target.queue.extend(items)
-        target.newest_ms = max(target.newest_ms, *(item.at_ms for item in items))
+        target.newest_ms = max(target.newest_ms, *map(at_ms_of, items))
         target.given_up = False
         self.buffered += len(items)
 
@@ -136,13 +147,17 @@ class Aligner:
 
 def _take_run(filled: list[_Lane], limit: int, items: list[Item]) -> None:
     """Move entries from the lane with the smallest head up to the head of the next lane, or until it is empty."""
-    first = min(filled, key=lambda lane: lane.queue[0][:3])
-    queue = first.queue
-    bounds = [lane.queue[0][:3] for lane in filled if lane is not first]
-    if not bounds:
-        while queue and len(items) < limit:
-            items.append(queue.popleft())
+    first = min(filled, key=lambda lane: lane.queue[0].place)
+    take, queue = first.queue.popleft, first.queue
+    room = limit - len(items)
+    if len(filled) == 1:
+        items += [take() for _ in range(min(room, len(queue)))]
         return
-    bound = min(bounds)
-    while queue and len(items) < limit and queue[0][:3] <= bound:
-        items.append(queue.popleft())
+    bound = min(lane.queue[0].place for lane in filled if lane is not first)
+    bound_ms = bound[0]
+    while room and queue:
+        head = queue[0]
+        if head.at_ms >= bound_ms and head.place > bound:
+            return
+        items.append(take())
+        room -= 1

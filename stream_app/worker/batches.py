@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import groupby
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from typing import NamedTuple
 
 from stream_app.adapters.metrics import Recorder
@@ -15,7 +15,7 @@ from stream_app.core.topics import Topic
 from stream_app.engine.engine import Engine
 from stream_app.wire.encode import EncodePolicy, encode
 from stream_app.wire.partition_record import PendingSend, SourcePosition
-from stream_app.worker.aligner import Item
+from stream_app.worker.aligner import Item, at_ms_of
 from stream_app.worker.intake import Intake, Source
 from stream_app.worker.outgoing import Outgoing
 from stream_app.worker.owned import Owned, Work
@@ -26,8 +26,6 @@ MAX_TIME_STEP_MS = DAY_MS
 CHANGES_PER_BATCH = 2_000
 """Customers changed, roughly, after which a batch is written: it bounds memory and the pause of the event loop."""
 
-
-_AT_MS = itemgetter(0)
 _WORK = attrgetter("work")
 
 
@@ -212,7 +210,7 @@ def _newest_ms(items: Sequence[Item], refused: set[int]) -> int:
     """Return the largest event time; that of a refused entry is no time at all."""
     if refused:
         items = [item for index, item in enumerate(items) if index not in refused]
-    return max(map(_AT_MS, items), default=0)
+    return max(map(at_ms_of, items), default=0)
 
 
 def _changes(effects: list[Effects]) -> int:

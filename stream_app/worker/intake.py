@@ -109,34 +109,31 @@ class Intake:
         """
         items: list[Item] = []
         sides: list[Outgoing] = []
-        role, limits = source.role, self._limits
+        role, limits, partitions = source.role, self._limits, self._partitions
+        own_rank = RANK.get(role)
+        # A customer's events come in bursts: that the key belongs to the customer and here is asked once a burst.
+        key_before, customer_before = b"", ""
         if records:
             place = (source.name, records[0].partition)
             self._seen[place] = self._seen.get(place, 0) + len(records)
         for record in records:
-            entry = decode(
-                role,
-                record.key,
-                record.value,
-                record.headers,
-                record.partition,
-                record.offset,
-                record.timestamp,
-                limits,
-            )
+            key, offset = record.key, record.offset
+            entry = decode(role, key, record.value, record.headers, record.partition, offset, record.timestamp, limits)
             if isinstance(entry, Record):
                 customer_id = entry.customer_id
-                if (
-                    record.key != customer_id.encode()
-                    or (customer_id not in known and partition_of(record.key, self._partitions) != record.partition)
-                    or source.lane is None
-                ):
-                    sides.append(self._reroute(source, record, entry))
-                else:
-                    rank = RANK[entry.position.topic]
-                    items.append(Item(entry.at_ms, rank, record.offset, entry, record, work))
+                if customer_id != customer_before or key != key_before:
+                    if (
+                        source.lane is None
+                        or key != customer_id.encode()
+                        or (customer_id not in known and partition_of(key, partitions) != record.partition)
+                    ):
+                        sides.append(self._reroute(source, record, entry))
+                        continue
+                    key_before, customer_before = key, customer_id
+                rank = RANK[entry.position.topic] if own_rank is None else own_rank
+                items.append(Item(entry.at_ms, rank, offset, entry, record, work))
             elif isinstance(entry, TimePassed):
-                items.append(Item(entry.at_ms, TICK_RANK, record.offset, entry, record, work))
+                items.append(Item(entry.at_ms, TICK_RANK, offset, entry, record, work))
             else:
                 sides.append(self.refuse(source, record, entry))
         return Taken(items, sides)

@@ -55,7 +55,7 @@ def test_topics_in_event_time_order_merge_into_event_time_order(times: list[list
     for lane, items in enumerate(lanes):
         aligner.push(lane, items)
     released = aligner.release(10_000, (), 0).items
-    assert released == list(heapq.merge(*lanes, key=lambda one: one[:3]))
+    assert released == list(heapq.merge(*lanes, key=lambda one: one.place))
 
 
 @given(times=TIMES, limits=st.lists(st.integers(1, 7), min_size=1, max_size=10))

@@ -8,6 +8,7 @@ from stream_app.core.state import ClicksState
 from stream_app.core.times import DAY_MS, MINUTE_MS
 
 _RECENT_PRODUCTS = 5
+_CART_TYPES = frozenset({CART_ADD, CART_REMOVE})
 _PER_7D = 1 / (7 * DAY_MS)
 _PER_30D = 1 / (30 * DAY_MS)
 _COUNTER_OF_TYPE = {
@@ -43,10 +44,8 @@ def fold_click(clicks: ClicksState, event: Click | ClickEvent, at_ms: int, idle_
         weight_7d, weight_30d = exp2((at_ms - stands_at_ms) * _PER_7D), exp2((at_ms - stands_at_ms) * _PER_30D)
     if starts_visit:
         _start_visit(clicks, at_ms, weight_7d, weight_30d)
-    if at_ms > clicks.last_ms:
-        clicks.last_ms = at_ms
-    if at_ms < clicks.first_ms or not clicks.first_ms:
-        clicks.first_ms = at_ms
+    clicks.last_ms = max(clicks.last_ms, at_ms)
+    clicks.first_ms = min(clicks.first_ms or at_ms, at_ms)
     clicks.session_clicks += 1
     clicks.clicks_7d += weight_7d
     clicks.clicks_30d += weight_30d
@@ -54,21 +53,26 @@ def fold_click(clicks: ClicksState, event: Click | ClickEvent, at_ms: int, idle_
     counter = _COUNTER_OF_TYPE.get(kind)
     if counter is not None:
         setattr(clicks, counter, getattr(clicks, counter) + weight_30d)
-        if kind == CART_ADD:
-            clicks.session_cart += 1
-            clicks.last_cart_ms = max(clicks.last_cart_ms, at_ms)
-        elif kind == CART_REMOVE and clicks.session_cart:
-            clicks.session_cart -= 1
+        if kind in _CART_TYPES:
+            _note_cart(clicks, kind, at_ms)
     if event.channel == "app":
         clicks.app_30d += weight_30d
     product = event.product_id
     if product:
         seen = clicks.recent_products
-        if not seen or seen[0] != product:
-            if product in seen:
-                seen = tuple(other for other in seen if other != product)
+        if product not in seen:
             clicks.recent_products = (product, *seen[: _RECENT_PRODUCTS - 1])
+        elif seen[0] != product:
+            clicks.recent_products = (product, *(other for other in seen if other != product))
     return starts_visit
+
+
+def _note_cart(clicks: ClicksState, kind: str, at_ms: int) -> None:
+    if kind == CART_ADD:
+        clicks.session_cart += 1
+        clicks.last_cart_ms = max(clicks.last_cart_ms, at_ms)
+    elif clicks.session_cart:
+        clicks.session_cart -= 1
 
 
 def _starts_visit(clicks: ClicksState, event: Click | ClickEvent, at_ms: int, idle_ms: int) -> bool:
