@@ -59,7 +59,8 @@ class Settings(BaseSettings):
     topic_population_statistics: str = Field(default="population-statistics", description="Internal: daily sums.")
     topic_model_snapshots: str = Field(default="model-snapshots", description="Internal: published weights.")
     topic_model_events: str = Field(
-        default="model-events", description="Output: reviews, promotions and rollbacks of models, and requests for them."
+        default="model-events",
+        description="Output: reviews, promotions and rollbacks of models, and requests for them.",
     )
     topic_dead_letters: str = Field(default="dead-letters", description="Output: refused records with their reason.")
     cloudevents_mode: Literal["binary", "structured"] = Field(
@@ -195,6 +196,26 @@ class Settings(BaseSettings):
     snapshot_seconds: Annotated[float, Field(gt=0)] = Field(default=60, description="Least seconds between snapshots.")
     snapshot_examples: Annotated[int, Field(ge=1)] = Field(
         default=500, description="Least new examples for a snapshot."
+    )
+
+    model: str = Field(default="kalman", description="Name of the model to begin with.")
+    challengers: tuple[str, ...] = Field(
+        default=(),
+        description="Models that learn in shadow and may take over, as JSON, with or without options: "
+        '["adagrad", "kalman:prior_variance=0.01"].',
+    )
+    promotion: Literal["auto", "ask", "off"] = Field(
+        default="auto",
+        description="A challenger that has proved itself: auto serves it, ask waits for a person, off leaves it.",
+    )
+    promotion_error_rate: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.05, description="Probability of ever promoting no better a model while one champion serves."
+    )
+    promotion_margin: Annotated[float, Field(ge=0)] = Field(
+        default=0.0005, description="Nats of log loss that a challenger must be better by for certain."
+    )
+    model_selection: Literal["champion", "bandit"] = Field(
+        default="champion", description="champion: one model for all; bandit: one for each segment of customers."
     )
 
     @model_validator(mode="after")

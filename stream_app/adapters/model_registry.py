@@ -12,6 +12,7 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
+from stream_app.core.topics import Topic
 from stream_app.learning.snapshot import ModelSnapshot, SnapshotRefusedError, decode_snapshot, encode_snapshot
 
 DIGEST_HEADER: Final = "sha256"
@@ -31,6 +32,7 @@ class ModelRecord(NamedTuple):
     key: bytes
     value: bytes | None
     headers: list[tuple[str, bytes]]
+    topic: Topic = Topic.SNAPSHOTS
 
 
 class Choice(NamedTuple):

@@ -22,7 +22,11 @@ def trainer() -> None:
     settings = load_settings()
     set_up_logging(settings.log_level, settings.log_format)
     try:
-        asyncio.run(run_trainer(settings, pupils_of(settings)))
+        pupils = pupils_of(settings)
+    except ValueError as error:
+        raise CommandError(f"STREAM_APP_MODEL or STREAM_APP_CHALLENGERS: {error}", ExitCode.USAGE) from error
+    try:
+        asyncio.run(run_trainer(settings, pupils))
     except HttpConfigurationError as error:
         raise CommandError(str(error), ExitCode.USAGE) from error
     except (

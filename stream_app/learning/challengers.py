@@ -13,6 +13,7 @@ from stream_app.core.effects import PopulationDay, TrainingExample
 from stream_app.core.model_events import ModelEvent
 from stream_app.core.times import DAY_MS
 from stream_app.learning.learner import Learner, LearnerRefusedError, Matured
+from stream_app.learning.population_keeper import Defer, when_asked
 from stream_app.learning.promotion import PromotionRules, standings_of
 from stream_app.learning.reign import Court, CourtSaved
 from stream_app.learning.selection import SEGMENTS, segment_of, select
@@ -105,9 +106,9 @@ class ChallengedLearner:
             piece.append(example)
         return new + self.learner.learn(piece)
 
-    def observe_population(self, day: PopulationDay) -> None:
-        """Merge one partition's sums of one day."""
-        self.learner.observe_population(day)
+    def observe_population(self, day: PopulationDay) -> bool:
+        """Take in one partition's sums of one day; return False for a repeat."""
+        return self.learner.observe_population(day)
 
     def take_event(self, event: ModelEvent) -> bool:
         """Answer a request, or follow what an earlier trainer decided; return whether anything was done."""
@@ -159,7 +160,9 @@ class ChallengedLearner:
         )
 
     @classmethod
-    def restore(cls, data: bytes, challengers: Sequence[str], rules: PromotionRules) -> "ChallengedLearner":
+    def restore(
+        cls, data: bytes, challengers: Sequence[str], rules: PromotionRules, defer: Defer = when_asked
+    ) -> "ChallengedLearner":
         """Return the learner that `checkpoint` saved, or one around the checkpoint of a plain `Learner`.
 
         Challengers that are new in the configuration begin with nothing learned; those that left it are forgotten,
@@ -173,7 +176,7 @@ class ChallengedLearner:
         try:
             saved = msgspec.msgpack.decode(data, type=_Saved)
         except msgspec.ValidationError:
-            return cls(Learner.restore(data), created(challengers), rules)
+            return cls(Learner.restore(data, defer), created(challengers), rules)
         except msgspec.DecodeError as error:
             raise LearnerRefusedError(
                 f"not a learner's checkpoint: {error}; move the file away to start anew"
@@ -181,7 +184,7 @@ class ChallengedLearner:
         if saved.challenged != FORMAT:
             raise LearnerRefusedError(f"checkpoint format {saved.challenged}, this version reads {FORMAT}: upgrade")
         champion = saved.court.reigns[-1].champion
-        learner = Learner.restore(saved.learner)
+        learner = Learner.restore(saved.learner, defer)
         kept = [champion] if champion != learner.model.name else []
         result = cls(learner, created([*kept, *challengers]), rules)
         for name, state in saved.models.items():
@@ -218,6 +221,8 @@ class ChallengedLearner:
 
     def _begin_day(self, due_ms: int) -> None:
         """Set weights aside before the first example of a new day is learned, and close the week if it is over."""
+        if len(self.models) == 1:
+            return
         frozen = {name: self._frozen(name, model) for name, model in self.models.items() if self._may_judge(name)}
         if frozen:
             self.history.set_aside(self.frontier_ms, frozen)
@@ -247,6 +252,8 @@ class ChallengedLearner:
 
     def _compare(self, block: Matured) -> None:
         """Count what the models had said at T, for those examples that enter."""
+        if len(self.models) == 1:
+            return
         entered: dict[int, list[int]] = {}
         for place, example in enumerate(block.examples):
             entry = self.history.at(example.at_ms)

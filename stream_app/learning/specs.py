@@ -1,8 +1,8 @@
 """Models as they are named in configuration: a name of the zoo, with or without options, "adagrad:rate=0.1"."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from stream_app.learning.zoo.registry import create
+from stream_app.learning.zoo.registry import create, entry_of, options_of
 from stream_app.learning.zoo.types import ModelNotServedError, OnlineModel
 
 
@@ -25,6 +25,19 @@ def create_spec(spec: str) -> OnlineModel:
     """Return a fresh model; raises what `create` raises."""
     name, options = parse_spec(spec)
     return create(name, None, options)
+
+
+def check_specs(champion: str, challengers: Sequence[str]) -> None:
+    """Raise ValueError unless the models can be created and the champion can be served; says what to do."""
+    for spec in (champion, *challengers):
+        name, options = parse_spec(spec)
+        options_of(name, options)
+    if parse_spec(champion)[1]:
+        raise ValueError(f"model {champion!r}: the first champion has no options; name a challenger with them")
+    if not entry_of(champion).served:
+        raise ValueError(f"model {champion!r} has no array form, so workers cannot serve it: name it as a challenger")
+    if len(set(challengers)) < len(challengers) or champion in challengers:
+        raise ValueError("name each model once, as the champion or as a challenger")
 
 
 def created(specs: Iterable[str]) -> dict[str, OnlineModel]:

@@ -10,11 +10,12 @@ from typing import NamedTuple, Protocol
 from stream_app.adapters.metrics_catalogue import GaugeName
 from stream_app.adapters.model_registry import ModelRecord
 from stream_app.core.effects import PopulationDay, TrainingExample
+from stream_app.core.model_events import ModelEvent
 from stream_app.core.outputs import DecisionOutcome
 from stream_app.core.topics import Topic
 
-Lesson = TrainingExample | PopulationDay | DecisionOutcome
-"""One decoded record: of `training-examples`, `population-statistics` and `decision-outcomes` in turn."""
+Lesson = TrainingExample | PopulationDay | DecisionOutcome | ModelEvent
+"""One decoded record: of `training-examples`, `population-statistics`, `decision-outcomes`, `model-events` in turn."""
 
 
 class Measure(NamedTuple):

@@ -20,7 +20,7 @@ from stream_app.adapters.metrics import Metrics
 from stream_app.core.topics import Topic
 from stream_app.settings import Settings
 from stream_app.worker.app import COMMIT_SECONDS, credentials
-from stream_app.worker.churn_pupil import ChurnPupil
+from stream_app.worker.champion_pupil import ChampionPupil
 from stream_app.worker.http import HttpServices
 from stream_app.worker.http_ports import Readiness
 from stream_app.worker.pupils import PupilKind
@@ -43,7 +43,7 @@ class FolderInUseError(RuntimeError):
 
 def pupils_of(settings: Settings) -> list[PupilKind]:
     """Return whom the product's trainer teaches. The first is who tells new records from repeats, for the metrics."""
-    return [ChurnPupil.kind(settings)]
+    return [ChampionPupil.kind_of(settings)]
 
 
 def trainer_group(settings: Settings) -> str:

@@ -38,7 +38,7 @@ class ModelPublisher:
 
     def __init__(self, settings: Settings, kept: int = KEPT_SNAPSHOTS) -> None:
         self._kept = kept
-        self._topic = settings.topic(Topic.SNAPSHOTS)
+        self._settings = settings
         self._key = settings.model_key.get_secret_value().encode()
         self._arguments = client_arguments(settings)
         self._client_id = f"{settings.app_id}-models"
@@ -83,7 +83,7 @@ class ModelPublisher:
         """
         registry = self._registry
         if self._reader is None:
-            self._reader = AIOKafkaConsumer(self._topic, **self._arguments, **READING)
+            self._reader = AIOKafkaConsumer(self._settings.topic(Topic.SNAPSHOTS), **self._arguments, **READING)
             await self._reader.start()
         await read_started(self._reader, registry)
         ours = [
@@ -126,4 +126,5 @@ class ModelPublisher:
 
     async def _send(self, record: ModelRecord) -> None:
         assert self._producer is not None, "enter first"
-        await self._producer.send_and_wait(self._topic, record.value, key=record.key, headers=record.headers)
+        topic = self._settings.topic(record.topic)
+        await self._producer.send_and_wait(topic, record.value, key=record.key, headers=record.headers)

@@ -1,4 +1,4 @@
-"""What the trainer does with records, checkpoints and publications: no Kafka or clock, so that crashes can be tested."""
+"""What the trainer does with records, checkpoints and publications: no Kafka, no clock: crashes can be tested."""
 
 import logging
 from collections import Counter
@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 from pydantic import ValidationError
 
+from stream_app.core.model_events import ModelEvent
 from stream_app.core.outputs import DecisionOutcome
 from stream_app.core.topics import Topic
 from stream_app.wire.encode import decode_example, decode_population_day
@@ -22,6 +23,7 @@ _DECODERS: Final[Mapping[Topic, Callable[[bytes], Lesson]]] = {
     Topic.TRAINING: decode_example,
     Topic.POPULATION: decode_population_day,
     Topic.OUTCOMES: DecisionOutcome.model_validate_json,
+    Topic.MODEL_EVENTS: ModelEvent.model_validate_json,
 }
 
 logger = logging.getLogger(__name__)

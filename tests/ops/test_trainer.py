@@ -26,6 +26,7 @@ from stream_app.core.effects import Output, PopulationDay, TrainingExample
 from stream_app.core.features import FEATURE_INDEX, FEATURE_NAMES, FEATURES_HASH, KIND
 from stream_app.core.packing import pack
 from stream_app.core.topics import Topic
+from stream_app.learning.challengers import ChallengedLearner
 from stream_app.learning.learner import Learner
 from stream_app.learning.scorer import Scorer, SnapshotScorer
 from stream_app.settings import Settings
@@ -409,8 +410,8 @@ async def test_the_product_s_learner_ends_where_an_uninterrupted_one_does(kafka_
     pupil = TrainingRun.restored(body, kinds).pupils["churn"]
     assert isinstance(pupil, ChurnPupil)
     learner = pupil.learner
-    assert isinstance(learner, Learner)
-    assert learner.counts == whole.counts
+    assert isinstance(learner, ChallengedLearner)
+    assert learner.learner.counts == whole.counts
     assert learner.snapshot().weights == pytest.approx(whole.snapshot().weights, abs=1e-9)
 
 
