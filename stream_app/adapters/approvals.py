@@ -1,12 +1,14 @@
 """Decisions in mode `approve`: who waits, who approved, who refused, all read from the topics themselves.
 
-A proposal is a suppressed intervention with the reason `approval` that carries the whole intervention. It is approved
-when the intervention stands on its topic (headers tell by whom), and refused when a suppressed intervention with the
-reason `rejected` answers it. So there is no further store, and the audit trail has the retention of the topics.
+A proposal is a suppressed intervention with the reason `approval` that carries the whole intervention. An approval is a
+record of its own among the feedback: the engine that owns the customer sends the proposal then, if the customer has not
+withdrawn consent meanwhile, and counts the contact; the intervention says who approved it and when. A proposal is
+refused when a suppressed intervention with the reason `rejected` answers it. So there is no further store, and the
+audit trail has the retention of the topics.
 """
 
-from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 import msgspec
 import orjson
@@ -15,21 +17,19 @@ from aiokafka import AIOKafkaProducer, ConsumerRecord
 from stream_app.adapters.clients import client_arguments
 from stream_app.adapters.topic_reading import read_topics
 from stream_app.core.effects import Output
+from stream_app.core.events import FeedbackEvent
 from stream_app.core.hashing import stable_id
 from stream_app.core.outputs import Intervention, SuppressedIntervention
-from stream_app.core.times import iso, to_ms
+from stream_app.core.times import from_ms, iso, to_ms
 from stream_app.core.topics import Topic
 from stream_app.settings import Settings
-from stream_app.wire.encode import encode
+from stream_app.wire.encode import encode, to_json
 
-APPROVED_BY = "stream-app-approved-by"
-APPROVED_AT = "stream-app-approved-at"
+APPROVED: Final = "approved"
 WAITING_REASON = "approval"
 REJECTED_REASON = "rejected"
-_CLOUDEVENT_ID = "ce_id"
 _MARKS = (b'"' + WAITING_REASON.encode() + b'"', b'"' + REJECTED_REASON.encode() + b'"')
-
-Headers = Sequence[tuple[str, bytes | None]]
+_APPROVED_MARK = b'"' + APPROVED.encode() + b'"'
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -62,14 +62,14 @@ class ApprovalDesk:
             answer = Answer("rejected", by.removeprefix("Rejected by "), iso(to_ms(told.event_time)), why)
             self._answers[told.suppression_id] = answer
 
-    def take_sent(self, headers: Headers, value: bytes | None) -> None:
-        """Take in one record of interventions; only approved ones have something to say here."""
-        found = {name: text.decode("utf-8") for name, text in headers if text is not None}
-        if APPROVED_BY not in found:
+    def take_feedback(self, value: bytes | None) -> None:
+        """Take in one record of intervention-feedback; others than approvals are passed over."""
+        if value is None or _APPROVED_MARK not in value:
             return
-        # Binary CloudEvents carry their id in a header, structured ones in the value.
-        identity = found.get(_CLOUDEVENT_ID) or (orjson.loads(value)["id"] if value else "")
-        self._answers[identity] = Answer("approved", found[APPROVED_BY], found.get(APPROVED_AT, ""))
+        told = FeedbackEvent.model_validate(orjson.loads(value))
+        if told.kind == APPROVED:
+            answer = Answer(APPROVED, told.detail or "", iso(to_ms(told.timestamp)))
+            self._answers.setdefault(told.intervention_id, answer)
 
     def answer(self, intervention_id: str) -> Answer | None:
         """Return what became of a proposal, None while it waits."""
@@ -115,31 +115,47 @@ async def read_desk(settings: Settings) -> ApprovalDesk:
         if topic is Topic.SUPPRESSED:
             desk.take_suppressed(record.value)
         else:
-            desk.take_sent(record.headers, record.value)
+            desk.take_feedback(record.value)
 
-    await read_topics(settings, (Topic.SUPPRESSED, Topic.INTERVENTIONS), take)
+    await read_topics(settings, (Topic.SUPPRESSED, Topic.FEEDBACK), take)
     return desk
 
 
-async def approve(settings: Settings, told: SuppressedIntervention, by: str, now: datetime) -> None:
-    """Send a proposed intervention, with who approved it and when in its headers.
+def approval_of(told: SuppressedIntervention, by: str, now: datetime, *, event_clock: bool) -> FeedbackEvent:
+    """Return the record that approves a proposal: one, however often it is approved.
 
-    Its id is the proposal's, so that a subscriber that gets it twice acts once.
+    Under the event clock it is of the time of the proposal: this machine's clock says nothing about the data's time.
     """
     if told.proposal is None:
         raise ValueError(f"{told.suppression_id} proposes nothing")
-    audit = ((APPROVED_BY, by.encode("utf-8")), (APPROVED_AT, iso(to_ms(now)).encode()))
-    await _send(settings, Output(Topic.INTERVENTIONS, told.customer_id, told.proposal), audit)
+    return FeedbackEvent(
+        customer_id=told.customer_id,
+        timestamp=from_ms(to_ms(told.proposal.decided_at)) if event_clock else now,
+        event_id=f"{told.proposal.intervention_id}-{APPROVED}",
+        intervention_id=told.proposal.intervention_id,
+        kind=APPROVED,
+        channel=told.channel,
+        detail=by,
+    )
+
+
+async def approve(settings: Settings, told: SuppressedIntervention, by: str, now: datetime) -> None:
+    """Record that a proposal is approved; a worker sends it.
+
+    Its id is the proposal's, so that a subscriber that gets it twice acts once.
+    """
+    approval = approval_of(told, by, now, event_clock=settings.clock == "event")
+    async with AIOKafkaProducer(**client_arguments(settings), acks="all") as producer:
+        await producer.send_and_wait(
+            settings.topic(Topic.FEEDBACK), to_json(approval), key=approval.customer_id.encode("utf-8")
+        )
 
 
 async def reject(settings: Settings, told: SuppressedIntervention, by: str, why: str, now: datetime) -> None:
     """Record that a proposal is refused."""
-    await _send(settings, Output(Topic.SUPPRESSED, told.customer_id, rejection_of(told, by, why, now)), ())
-
-
-async def _send(settings: Settings, output: Output, audit: tuple[tuple[str, bytes], ...]) -> None:
-    encoded = encode(output, settings.encode_policy())
+    refusal = Output(Topic.SUPPRESSED, told.customer_id, rejection_of(told, by, why, now))
+    encoded = encode(refusal, settings.encode_policy())
     async with AIOKafkaProducer(**client_arguments(settings), acks="all") as producer:
         await producer.send_and_wait(
-            settings.topic(encoded.topic), encoded.value, key=encoded.key, headers=[*encoded.headers, *audit]
+            settings.topic(encoded.topic), encoded.value, key=encoded.key, headers=[*encoded.headers]
         )

@@ -47,12 +47,12 @@ def list_waiting(
 
 @app.command("approve")
 def approve_waiting(ids: Ids, by: By = "") -> None:
-    """Send what waits: interventions leave on their topic, with the approver in their headers."""
+    """Let what waits be sent: the worker that owns the customer does it, if the customer did not object meanwhile."""
     settings = load_settings()
     chosen = _chosen(_desk(settings), ids, by, settings)
     for told in chosen:
         asyncio.run(approve(settings, told, by, datetime.now(UTC)))
-    print(f"{len(chosen):,} approved by {by} and sent")
+    print(f"{len(chosen):,} approved by {by}: workers send them")
 
 
 @app.command("reject")

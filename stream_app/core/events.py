@@ -187,7 +187,8 @@ class FeedbackEvent(CustomerEvent):
         "unsubscribed",
         "complained",
         "bounced",
-    ]
+        "approved",
+    ] = Field(description="approved: a person lets a decision in mode approve be sent; `detail` says who.")
     channel: Token | None = None
     detail: Label | None = None
 

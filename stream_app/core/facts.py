@@ -51,6 +51,10 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     sent_30d: float = 0.0
     """Decayed count of messages sent, as of `redeemed_at_ms`; those that were clicked follow."""
     clicked_30d: float = 0.0
+    opened: int = 0
+    """Messages opened, clicked and answered so far."""
+    clicked: int = 0
+    responded: int = 0
 
     @property
     def mean_amount(self) -> float:
@@ -129,4 +133,7 @@ def facts_of(state: CustomerState) -> Facts:
         contact.decayed_at_ms if contact is not None else 0,
         contact.sent_30d if contact is not None else 0.0,
         contact.clicked_30d if contact is not None else 0.0,
+        contact.opened if contact is not None else 0,
+        contact.clicked if contact is not None else 0,
+        contact.responded if contact is not None else 0,
     )

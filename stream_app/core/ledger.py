@@ -36,6 +36,29 @@ class OpenDraw(msgspec.Struct, array_like=True, frozen=True, gc=False):
     redeemed_at_ms: int
     policy_version: str
     catalogue_version: str
+    experiments: dict[str, str] = {}
+    """Experiments that the customer entered with this draw, and its arm of each."""
+    is_care: bool = False
+    """Drawn because of a complaint, within the window of another draw."""
+    opened: int = 0
+    """Messages opened, clicked and answered until then, to tell what came in the window."""
+    clicked: int = 0
+    responded: int = 0
+
+
+class Proposal(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A decision in mode `approve` that waits for a person."""
+
+    intervention_id: str
+    action: str
+    proposed_ms: int
+    expires_ms: int
+    stay_probability: float
+    """Probability with which the draw would have left the customer uncontacted, had everything drawn been approved."""
+    body: bytes
+    """The whole intervention as JSON: what is approved is what is sent."""
+    approved_by: str = ""
+    """Who approved it; it is sent at the first decision point from then on at which the guardrails let it pass."""
 
 
 class Ledger(msgspec.Struct, array_like=True, gc=False):
@@ -70,3 +93,13 @@ class Ledger(msgspec.Struct, array_like=True, gc=False):
     """How many of them were to act."""
     open_draws: list[OpenDraw] = []
     """Draws whose outcome is still to be told, oldest first."""
+    standing_told: dict[str, int] = {}
+    """When a "no" that stands for long (consent, unsubscribed, ...) was last told, by reason code."""
+    retry_at_ms: int = 0
+    """When a decision that quiet hours stopped is tried again; 0: there is none."""
+    care_at_ms: int = 0
+    """When a complaint last led to a draw of its own."""
+    experiments: tuple[str, ...] = ()
+    """Named experiments that the customer has entered."""
+    proposals: list[Proposal] = []
+    """What waits for a person, oldest first."""

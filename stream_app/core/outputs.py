@@ -98,6 +98,8 @@ class Intervention(_Output):
     event_time: AwareDatetime
     decided_at: AwareDatetime = Field(description="Event time that the partition had reached.")
     expires_at: AwareDatetime
+    approved_by: str | None = Field(default=None, description="Mode approve: the person who let it be sent.")
+    approved_at: AwareDatetime | None = Field(default=None, description="Event time at which it was sent, then.")
 
 
 class SuppressedIntervention(_Output):
@@ -156,6 +158,13 @@ class DecisionOutcome(_Output):
     reward: float = Field(description="Margin on revenue, less cost and penalties.")
     policy_version: str
     catalogue_version: str
+    opened: bool = False
+    clicked: bool = False
+    responded: bool = Field(default=False, description="Took part: answered the survey, played the game, called back.")
+    experiments: dict[str, str] = Field(
+        default={}, description="Named experiments entered with this draw, and the customer's arm of each."
+    )
+    is_care: bool = Field(default=False, description="Drawn because of a complaint, within the window of another draw.")
 
 
 class DeadLetter(_Output):

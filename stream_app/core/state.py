@@ -134,6 +134,10 @@ class ContactState(msgspec.Struct, array_like=True, gc=False):
     unsubscribed_ms: int = 0
     unsubscribed_channels: tuple[str, ...] = ()
     complained_ms: int = 0
+    opened: int = 0
+    """Messages opened, clicked and answered so far."""
+    clicked: int = 0
+    responded: int = 0
 
 
 class Observation(msgspec.Struct, array_like=True, gc=False):

@@ -60,6 +60,14 @@ REFERENCES = ("$order_value", "$days_since_order", "$loyalty_tier", "$interventi
 """What a content parameter may refer to; it is filled in when the decision is made."""
 
 
+class Misplaced(ValueError):  # noqa: N818 - told to the file's author, as any other mistake in it
+    """A mistake that shows only in the whole; `location` says where in the validated part it stands."""
+
+    def __init__(self, location: tuple[int | str, ...], what: str) -> None:
+        super().__init__(what)
+        self.location = location
+
+
 class CatalogueError(ValueError):
     """The catalogue cannot be used; the message names every problem with file, line and field."""
 
@@ -136,13 +144,52 @@ class Action(_Part):
     @model_validator(mode="after")
     def _sound(self) -> Self:
         if self.name == NOTHING:
-            raise ValueError(f"an action may not be called {NOTHING!r}: that is the choice not to act")
+            raise Misplaced(("name",), f"an action may not be called {NOTHING!r}: that is the choice not to act")
         if self.sentiment[0] > self.sentiment[1]:
-            raise ValueError(f"sentiment range {list(self.sentiment)} is upside down; give [lowest, highest]")
+            raise Misplaced(("sentiment",), f"the range {list(self.sentiment)} is upside down; give [lowest, highest]")
         missing = [tier for tier in self.tiers if tier not in self.uplift.by_tier]
         if missing:
-            raise ValueError(f"uplift.by_tier lacks {', '.join(missing)}, which `tiers` allows")
+            raise Misplaced(("uplift", "by_tier"), f"lacks {', '.join(missing)}, which `tiers` allows")
         return self
+
+
+class ExperimentArm(_Part):
+    """One arm of an experiment: which actions its customers may get."""
+
+    name: Name
+    weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1
+    only: tuple[Name, ...] | None = Field(default=None, description="Only these; [] is none, absent is all.")
+    without: tuple[Name, ...] = Field(default=(), description="All but these.")
+
+    def permits(self, action: str) -> bool:
+        """Say whether customers of this arm may get an action."""
+        return (self.only is None or action in self.only) and action not in self.without
+
+
+class Experiment(_Part):
+    """A named comparison of fixed arms (A/B); the first arm is what the others are compared with.
+
+    Who is in which arm depends on the experiment's name, so that experiments run side by side do not disturb one
+    another. What is changed is another experiment: give it another name.
+    """
+
+    name: Name
+    share: Annotated[float, Field(gt=0, le=1)] = Field(default=1, description="Share of customers that take part.")
+    arms: Annotated[tuple[ExperimentArm, ...], Field(min_length=2, max_length=10)]
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        names = [arm.name for arm in self.arms]
+        for position, name in enumerate(names):
+            if name in names[:position]:
+                raise Misplaced(("arms", position, "name"), f"two arms are called {name}")
+        return self
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Return the share of each arm among the customers that take part."""
+        total = sum(arm.weight for arm in self.arms)
+        return {arm.name: arm.weight / total for arm in self.arms}
 
 
 class QuietHours(_Part):
@@ -218,13 +265,31 @@ class Catalogue(_Part):
     complaint_penalty: Money = Field(default=10, description="What a complaint about messages costs.")
     guardrails: Guardrails = Guardrails()
     actions: Annotated[tuple[Action, ...], Field(min_length=1, max_length=MAX_ACTIONS)]
+    experiments: Annotated[tuple[Experiment, ...], Field(max_length=20)] = ()
 
     @model_validator(mode="after")
     def _unique_names(self) -> Self:
-        names = [action.name for action in self.actions]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"actions share a name: {', '.join(twice)}")
+        for part, names in (
+            ("actions", [action.name for action in self.actions]),
+            ("experiments", [experiment.name for experiment in self.experiments]),
+        ):
+            for position, name in enumerate(names):
+                if name in names[:position]:
+                    raise Misplaced((part, position, "name"), f"{part} share a name: {name}")
+        return self
+
+    @model_validator(mode="after")
+    def _known_actions(self) -> Self:
+        known = {action.name for action in self.actions}
+        for position, experiment in enumerate(self.experiments):
+            for number, arm in enumerate(experiment.arms):
+                for field, names in (("only", arm.only or ()), ("without", arm.without)):
+                    for name in names:
+                        if name not in known:
+                            place = ("experiments", position, "arms", number, field)
+                            raise Misplaced(
+                                place, f"no action is called {name!r}; known are {', '.join(sorted(known))}"
+                            )
         return self
 
     @cached_property
@@ -271,10 +336,11 @@ def parse_catalogue(text: str, source: str = "actions.yaml") -> Catalogue:
     try:
         return Catalogue.model_validate(document)
     except ValidationError as error:
-        problems = [
-            f"{source}:{line_of(item['loc'])}: {_field(item['loc'])}: {item['msg'].removeprefix('Value error, ')}"
-            for item in error.errors(include_url=False)
-        ]
+        problems = []
+        for item in error.errors(include_url=False):
+            cause = item.get("ctx", {}).get("error")
+            place = item["loc"] + (cause.location if isinstance(cause, Misplaced) else ())
+            problems.append(f"{source}:{line_of(place)}: {_field(place)}: {item['msg'].removeprefix('Value error, ')}")
         raise CatalogueError("\n".join(problems)) from error
 
 

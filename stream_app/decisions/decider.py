@@ -1,17 +1,17 @@
 """The whole road from a decision point to a decision: filters, choice, arm, limits, content, in this order."""
 
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
 
 from stream_app.core.facts import Facts
-from stream_app.core.hashing import stable_id
 from stream_app.core.ledger import Contact, Ledger
-from stream_app.core.outputs import TIERS, Arm, DecisionOutcome, Intervention, SuppressedIntervention
+from stream_app.core.outputs import TIERS, Arm, DecisionOutcome, Intervention
 from stream_app.core.partition import PartitionState
-from stream_app.core.times import DAY_MS, HOUR_MS, day_of, from_ms
-from stream_app.decisions.arms import ARM_CODES, arm_of
+from stream_app.core.times import DAY_MS
+from stream_app.decisions.arms import ARM_CODES, arm_of, enter_experiments
 from stream_app.decisions.catalogue import Action, Catalogue, Signal
-from stream_app.decisions.content import content_of
-from stream_app.decisions.guardrails import Situation, passing, quiet_hours_end_ms
+from stream_app.decisions.composing import intervention_of
+from stream_app.decisions.guardrails import Situation, most_urgent, passing, quiet_end_ms
 from stream_app.decisions.limits import count_for_breaker, reserve_budget, share_of
 from stream_app.decisions.outcomes import mature_draws, open_draw, outcome_due_ms
 from stream_app.decisions.policy import (
@@ -21,16 +21,42 @@ from stream_app.decisions.policy import (
     choose,
     committed_cost,
     draw,
-    expected_gain,
     prior_snapshot,
 )
+from stream_app.decisions.proposals import forget_expired, objection_to, propose, take_approved
 from stream_app.decisions.signals import MEDIUM, URGENT, signals_of
+from stream_app.decisions.telling import Versions, is_news, note_told, record_of
 from stream_app.decisions.types import NOTHING, Act, Decision, DecisionPoint, Mode, Quiet, Suppress
 
 EPOCH_MS = EPOCH_DAYS * DAY_MS
-_PROBABILITY_DIGITS = 6
 MEMORY_DAYS = 45.0
 """Contacts are kept at least so long, for labels and rewards, even where no cap looks that far back."""
+
+
+class _Drawn(NamedTuple):
+    """What was drawn, at this point or at an earlier one of the epoch."""
+
+    action: Action
+    alternatives: Mapping[str, float]
+    stay: float = 1.0
+    """Probability with which this draw would have left the customer uncontacted, by what is sent at once."""
+    stay_if_approved: float = 1.0
+    """The same, had everything drawn been approved."""
+    is_new: bool = True
+    is_care: bool = False
+
+
+class _Seen(NamedTuple):
+    """What a decision point looks like."""
+
+    signals: frozenset[Signal]
+    candidates: list[Action]
+    situation: Situation
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether a "no" is worth telling."""
+        return self.situation.point.tier >= MEDIUM or not URGENT.isdisjoint(self.signals)
 
 
 class CatalogueDecider:
@@ -79,6 +105,7 @@ class CatalogueDecider:
             catalogue = catalogue.with_unknown_consent(unknown_consent_override)
         self.catalogue = catalogue
         self.policy = policy or prior_snapshot(catalogue)
+        self._versions = Versions(self.policy.version, catalogue.version)
         self._salt = salt
         self._holdout_share = holdout_share
         self._enabled = enabled
@@ -106,33 +133,74 @@ class CatalogueDecider:
         arm = arm_of(customer_id, self._salt, self._holdout_share)
         return mature_draws(customer_id, ledger, facts, at_ms, arm, self.catalogue)
 
+    def quiet_until_ms(self, facts: Facts, at_ms: int) -> int:
+        """Return when the customer's quiet hours end, 0 where it is not quiet: a decision may be tried again then."""
+        quiet = self.catalogue.guardrails.quiet_hours
+        return quiet_end_ms(quiet, facts.profile, at_ms) if quiet.channels else 0
+
     def decide(self, point: DecisionPoint, ledger: Ledger, memory: PartitionState) -> Decision:
         """Decide at one point; reservations are written to `ledger` and `memory` in place."""
         if point.tier < 0:
             return Quiet("no_tier")
-        now_ms = point.now_ms
-        in_epoch = ledger.epoch >= 0 and now_ms < ledger.drawn_at_ms + EPOCH_MS
-        if in_epoch and not ledger.drawn_open:
-            # The choice of this epoch was told when it was drawn.
-            return Quiet("epoch")
-        signals = signals_of(point, self.catalogue.guardrails)
-        candidates = self._eligible(point, signals)
-        if not candidates:
+        if ledger.proposals:
+            answered = self._answer(point, ledger)
+            if answered is not None:
+                return answered
+        if ledger.epoch < 0 or point.now_ms >= ledger.drawn_at_ms + EPOCH_MS:
+            return self._begin_epoch(point, ledger, memory)
+        if _complained_since(point.facts, ledger):
+            care = self._care(point, ledger, memory)
+            if care is not None:
+                return care
+        if ledger.drawn_open:
+            return self._try_again(point, ledger, memory)
+        # The choice of this epoch was told when it was drawn.
+        return Quiet("epoch", ledger.retry_at_ms)
+
+    def _begin_epoch(self, point: DecisionPoint, ledger: Ledger, memory: PartitionState) -> Decision:
+        seen = self._look(point, ledger)
+        if not seen.candidates:
             return Quiet("no_eligible_action")
-        _forget(ledger, now_ms - self._memory_ms)
-        worth_telling = point.tier >= MEDIUM or not URGENT.isdisjoint(signals)
-        if in_epoch:
-            candidates = [action for action in candidates if action.name == ledger.drawn]
-            if not candidates:
-                return self._no(point, ledger, "drawn_not_eligible", f"{ledger.drawn} no longer fits.", worth_telling)
-        situation = Situation(point, now_ms, ledger, self.catalogue)
-        allowed, code, sentence = passing(candidates, situation)
+        allowed, code, sentence = passing(seen.candidates, seen.situation)
+        if allowed:
+            return self._draw(point, ledger, memory, allowed)
+        return self._stopped(point, ledger, seen, code, sentence)
+
+    def _care(self, point: DecisionPoint, ledger: Ledger, memory: PartitionState) -> Decision | None:
+        """Draw among service actions because of a complaint, though the epoch's draw is spent; None: not now."""
+        seen = self._look(point, ledger)
+        helping = [a for a in seen.candidates if a.purpose == "service" and "complaint" in a.signals]
+        if "complaint" not in seen.signals or not helping:
+            return None
+        allowed, code, _ = passing(helping, seen.situation)
+        if allowed:
+            return self._draw(point, ledger, memory, allowed, is_care=True)
+        if code == "quiet_hours":
+            self._retry(ledger, seen.situation)
+        return None
+
+    def _try_again(self, point: DecisionPoint, ledger: Ledger, memory: PartitionState) -> Decision:
+        """Carry out what was drawn earlier in the epoch and stopped by a limit."""
+        seen = self._look(point, ledger)
+        if not seen.candidates:
+            return Quiet("no_eligible_action")
+        fitting = [action for action in seen.candidates if action.name == ledger.drawn]
+        if not fitting:
+            return self._no(point, ledger, "drawn_not_eligible", f"{ledger.drawn} no longer fits.", seen.is_urgent)
+        allowed, code, sentence = passing(fitting, seen.situation)
         if not allowed:
-            retry_at_ms = quiet_hours_end_ms(situation) if code == "quiet_hours" else 0
-            return self._no(point, ledger, code, sentence, worth_telling, retry_at_ms)
-        if in_epoch:
-            return self._carry_out(point, ledger, memory, allowed[0], None)
-        return self._draw(point, ledger, memory, allowed)
+            return self._stopped(point, ledger, seen, code, sentence)
+        return self._carry_out(point, ledger, memory, _Drawn(allowed[0], ledger.drawn_alternatives, is_new=False))
+
+    def _stopped(self, point: DecisionPoint, ledger: Ledger, seen: _Seen, code: str, sentence: str) -> Decision:
+        retry_at_ms = self._retry(ledger, seen.situation) if code == "quiet_hours" else 0
+        return self._no(point, ledger, code, sentence, seen.is_urgent, retry_at_ms)
+
+    def _look(self, point: DecisionPoint, ledger: Ledger) -> _Seen:
+        signals = signals_of(point, self.catalogue.guardrails)
+        _forget(ledger, point.now_ms - self._memory_ms)
+        situation = Situation(point, point.now_ms, ledger, self.catalogue)
+        return _Seen(signals, self._eligible(point, signals), situation)
 
     def _eligible(self, point: DecisionPoint, signals: frozenset[Signal]) -> list[Action]:
         facts = point.facts
@@ -152,179 +220,169 @@ class CatalogueDecider:
             and point.probability * value >= action.min_expected_loss
         ]
 
-    def _draw(self, point: DecisionPoint, ledger: Ledger, memory: PartitionState, allowed: list[Action]) -> Decision:
-        now_ms = point.now_ms
-        choice = choose(allowed, point, self.catalogue, self.policy)
-        ledger.epoch = now_ms // EPOCH_MS
-        ledger.drawn_at_ms = now_ms
-        ledger.drawn = draw(choice, point.customer_id, ledger.epoch, self._salt)
-        ledger.drawn_propensity = choice.probabilities[ledger.drawn]
-        ledger.drawn_alternatives = choice.probabilities
-        ledger.drawn_open = ledger.drawn != NOTHING
-        open_draw(point, ledger, self._by_name.get(ledger.drawn), choice, self.policy.version, self.catalogue.version)
-        if ledger.drawn == NOTHING:
-            ledger.drawn_alternatives = {}
-            sentence = "Doing nothing was drawn among the allowed actions."
-            suppressed = self._record(point, ledger, NOTHING, sentence, None, choice.probabilities)
-            return Suppress(suppressed, self._stay(point, choice, allowed))
-        return self._carry_out(point, ledger, memory, self._by_name[ledger.drawn], self._stay(point, choice, allowed))
+    def _draw(
+        self,
+        point: DecisionPoint,
+        ledger: Ledger,
+        memory: PartitionState,
+        allowed: Sequence[Action],
+        *,
+        is_care: bool = False,
+    ) -> Decision:
+        """Draw among what the guardrails let pass and the experiments leave; doing nothing is always there.
 
-    def _stay(self, point: DecisionPoint, choice: Choice, allowed: list[Action]) -> float:
+        Whoever comes here enters the experiments, whatever its arm leaves of the choice: that is the same in all arms.
+        """
+        now_ms = point.now_ms
+        permitted, entered = enter_experiments(point.customer_id, self._salt, self.catalogue, ledger, allowed)
+        choice = choose(most_urgent(permitted), point, self.catalogue, self.policy)
+        epoch = now_ms // EPOCH_MS
+        salt = f"{self._salt}/care/{now_ms}" if is_care else self._salt
+        name = draw(choice, point.customer_id, epoch, salt)
+        if is_care:
+            ledger.care_at_ms = now_ms
+        else:
+            ledger.epoch = epoch
+            ledger.drawn_at_ms = now_ms
+            ledger.drawn = name
+            ledger.drawn_propensity = choice.probabilities[name]
+            ledger.drawn_alternatives = choice.probabilities if name != NOTHING else {}
+            ledger.drawn_open = name != NOTHING
+        action = self._by_name.get(name)
+        open_draw(point, ledger, action, choice, self._versions, experiments=entered, is_care=is_care)
+        stay = self._stay(point, choice, permitted, frozenset({"live"}))
+        if action is None:
+            sentence = "Doing nothing was drawn among the allowed actions."
+            told = record_of(
+                point, ledger, self._arm(point), self._versions, NOTHING, sentence, None, choice.probabilities
+            )
+            return Suppress(told, stay)
+        stay_if_approved = self._stay(point, choice, permitted, frozenset({"live", "approve"}))
+        drawn = _Drawn(action, choice.probabilities, stay, stay_if_approved, is_care=is_care)
+        return self._carry_out(point, ledger, memory, drawn)
+
+    def _stay(self, point: DecisionPoint, choice: Choice, permitted: Sequence[Action], sent: frozenset[Mode]) -> float:
         if not self._enabled or self._arm(point) == "holdout":
             return 1.0
-        return max(0.0, 1.0 - sum(choice.probabilities[action.name] for action in allowed if action.mode == "live"))
+        drawn = choice.probabilities
+        return max(0.0, 1.0 - sum(drawn.get(action.name, 0.0) for action in permitted if action.mode in sent))
 
     def _arm(self, point: DecisionPoint) -> Arm:
         return arm_of(point.customer_id, self._salt, self._holdout_share)
 
-    def _carry_out(
-        self, point: DecisionPoint, ledger: Ledger, memory: PartitionState, action: Action, stay: float | None
-    ) -> Decision:
-        """Take the drawn action through arm, mode and limits; `stay` is None where it was drawn at an earlier point."""
-        now_ms = point.now_ms
-        alternatives = ledger.drawn_alternatives
-        first_try = stay is not None
+    def _carry_out(self, point: DecisionPoint, ledger: Ledger, memory: PartitionState, drawn: _Drawn) -> Decision:
+        """Take the drawn action through arm, mode and limits."""
+        now_ms, action = point.now_ms, drawn.action
         cost = committed_cost(action, point.facts.mean_amount)
         contact = Contact(now_ms, action.name, action.channel)
         if self._arm(point) == "holdout":
-            return self._would_be(
-                point,
-                ledger,
-                action,
-                contact,
-                "holdout",
-                "The customer belongs to the holdout, which is never contacted.",
-            )
+            sentence = "The customer belongs to the holdout, which is never contacted."
+            return self._would_be(point, ledger, drawn, contact, "holdout", sentence)
         if action.mode == "shadow":
-            return self._would_be(
-                point, ledger, action, contact, "shadow", f"{action.name} is in shadow mode: decided, not sent."
-            )
+            sentence = f"{action.name} is in shadow mode: decided, not sent."
+            return self._would_be(point, ledger, drawn, contact, "shadow", sentence)
         if not self._enabled:
-            return self._later(point, ledger, action, "kill_switch", "Interventions are switched off.", first_try)
+            return self._later(point, ledger, drawn, "kill_switch", "Interventions are switched off.")
         obstacle = count_for_breaker(memory, self.catalogue.guardrails.breaker, now_ms)
         if obstacle is not None:
-            return self._later(point, ledger, action, "rate_breaker", obstacle, first_try)
+            return self._later(point, ledger, drawn, "rate_breaker", obstacle)
         obstacle = reserve_budget(memory, self._budget, cost, now_ms)
         if obstacle is not None:
-            return self._later(point, ledger, action, "budget", obstacle, first_try)
-        ledger.drawn_open = False
-        ledger.drawn_alternatives = {}
-        intervention = self._intervention(point, ledger, action, cost, alternatives)
+            return self._later(point, ledger, drawn, "budget", obstacle)
+        intervention = intervention_of(point, action, drawn.alternatives, cost, self.catalogue, self.policy)
         if action.mode == "approve":
-            ledger.would_be.append(contact)
-            sentence = (
-                f"{action.name} waits for a person's approval until {intervention.expires_at:%Y-%m-%d %H:%M} UTC."
-            )
-            return Suppress(self._record(point, ledger, "approval", sentence, action, alternatives, intervention))
+            propose(ledger, intervention, drawn.stay_if_approved)
+            expiry = f"{intervention.expires_at:%Y-%m-%d %H:%M}"
+            sentence = f"{action.name} waits for a person's approval until {expiry} UTC."
+            return self._would_be(point, ledger, drawn, contact, "approval", sentence, intervention)
+        _close(ledger, drawn)
         ledger.contacts.append(contact)
         ledger.told += 1
-        return Act(intervention, 1.0 if stay is None else stay)
+        return Act(intervention, drawn.stay)
 
-    def _intervention(
-        self,
-        point: DecisionPoint,
-        ledger: Ledger,
-        action: Action,
-        cost: float,
-        alternatives: dict[str, float],
-    ) -> Intervention:
-        intervention_id = stable_id("int", point.customer_id, ledger.epoch, action.name, point.at_ms)
-        expires_ms = point.now_ms + int(action.expires_hours * HOUR_MS)
-        content = content_of(action, point, intervention_id, expires_ms)
-        return Intervention(
-            intervention_id=intervention_id,
-            customer_id=point.customer_id,
-            action=action.name,
-            action_kind=action.kind,
-            channel=action.channel,
-            content=content,
-            tier=TIERS[point.tier],
-            probability=round(point.probability, _PROBABILITY_DIGITS),
-            interval=point.interval() if point.interval is not None else None,
-            expected_value=round(expected_gain(action, point, self.catalogue, self.policy), 4),
-            cost=round(cost, 4),
-            reasons=point.reasons(content.language),
-            arm="treatment",
-            propensity=ledger.drawn_propensity,
-            alternatives=alternatives,
-            model_version=point.model_version,
-            policy_version=self.policy.version,
-            catalogue_version=self.catalogue.version,
-            trigger=point.trigger,
-            event_time=from_ms(point.at_ms),
-            decided_at=from_ms(point.now_ms),
-            expires_at=from_ms(expires_ms),
-        )
+    def _answer(self, point: DecisionPoint, ledger: Ledger) -> Decision | None:
+        """Send what a person approved, say why not, or return None where there is nothing to do about it now."""
+        now_ms = point.now_ms
+        for expired in forget_expired(ledger, now_ms):
+            if expired.approved_by:
+                sentence = f"{expired.action} was approved by {expired.approved_by}, and had expired by then."
+                return self._no(point, ledger, "expired", sentence, is_urgent=True)
+        approved = [waiting for waiting in ledger.proposals if waiting.approved_by]
+        if not approved:
+            return None
+        waiting = approved[0]
+        situation = Situation(point, now_ms, ledger, self.catalogue)
+        action = self._by_name.get(waiting.action)
+        if action is None:
+            ledger.proposals.remove(waiting)
+            sentence = f"{waiting.action} was approved, but is no longer in the catalogue."
+            return self._no(point, ledger, "drawn_not_eligible", sentence, is_urgent=True)
+        objection = objection_to(action, situation)
+        if objection is None and not self._enabled:
+            objection = ("kill_switch", "Interventions are switched off.")
+        if objection is None:
+            return Act(take_approved(ledger, waiting, action.channel, now_ms), waiting.stay_probability)
+        retry_at_ms = self._retry(ledger, situation) if objection[0] == "quiet_hours" else 0
+        return self._no(point, ledger, *objection, is_urgent=True, retry_at_ms=retry_at_ms)
+
+    def _retry(self, ledger: Ledger, situation: Situation) -> int:
+        """Note that a decision that quiet hours stopped is tried again at their end; return when."""
+        profile, quiet = situation.point.facts.profile, self.catalogue.guardrails.quiet_hours
+        ledger.retry_at_ms = quiet_end_ms(quiet, profile, situation.now_ms)
+        return ledger.retry_at_ms
 
     def _would_be(
-        self, point: DecisionPoint, ledger: Ledger, action: Action, contact: Contact, code: str, sentence: str
-    ) -> Suppress:
-        alternatives = ledger.drawn_alternatives
-        ledger.would_be.append(contact)
-        ledger.drawn_open = False
-        ledger.drawn_alternatives = {}
-        return Suppress(self._record(point, ledger, code, sentence, action, alternatives))
-
-    def _later(
-        self, point: DecisionPoint, ledger: Ledger, action: Action, code: str, sentence: str, first_try: bool
-    ) -> Decision:
-        if not first_try and not _tells_anew(point, ledger, code):
-            return Quiet(code)
-        _note_told(point, ledger, code)
-        return Suppress(self._record(point, ledger, code, sentence, action, ledger.drawn_alternatives))
-
-    def _no(
-        self, point: DecisionPoint, ledger: Ledger, code: str, sentence: str, worth_telling: bool, retry_at_ms: int = 0
-    ) -> Decision:
-        if not worth_telling or not _tells_anew(point, ledger, code):
-            return Quiet(code, retry_at_ms)
-        _note_told(point, ledger, code)
-        return Suppress(self._record(point, ledger, code, sentence, None, {}), retry_at_ms=retry_at_ms)
-
-    def _record(
         self,
         point: DecisionPoint,
         ledger: Ledger,
+        drawn: _Drawn,
+        contact: Contact,
         code: str,
         sentence: str,
-        action: Action | None,
-        alternatives: dict[str, float],
         proposal: Intervention | None = None,
-    ) -> SuppressedIntervention:
-        ledger.told += 1
-        return SuppressedIntervention(
-            suppression_id=stable_id("sup", point.customer_id, point.at_ms, point.trigger, code, ledger.told),
-            customer_id=point.customer_id,
-            event_time=from_ms(point.at_ms),
-            reason=code,
-            detail=sentence,
-            action=action.name if action is not None else None,
-            channel=action.channel if action is not None else None,
-            tier=TIERS[point.tier],
-            probability=round(point.probability, _PROBABILITY_DIGITS),
-            arm=self._arm(point),
-            propensity=ledger.drawn_propensity if alternatives else None,
-            alternatives=alternatives,
-            policy_version=self.policy.version,
-            catalogue_version=self.catalogue.version,
-            model_version=point.model_version,
-            trigger=point.trigger,
-            proposal=proposal,
-        )
+    ) -> Suppress:
+        ledger.would_be.append(contact)
+        _close(ledger, drawn)
+        action = (drawn.action.name, drawn.action.channel)
+        arm, versions = self._arm(point), self._versions
+        told = record_of(point, ledger, arm, versions, code, sentence, action, drawn.alternatives, proposal)
+        return Suppress(told, drawn.stay)
+
+    def _later(self, point: DecisionPoint, ledger: Ledger, drawn: _Drawn, code: str, sentence: str) -> Decision:
+        """Tell that a limit stopped what was drawn; it is tried again at later points of the epoch (care is not)."""
+        if not drawn.is_new and not is_news(point, ledger, code):
+            return Quiet(code)
+        note_told(point, ledger, code)
+        action = (drawn.action.name, drawn.action.channel)
+        told = record_of(point, ledger, self._arm(point), self._versions, code, sentence, action, drawn.alternatives)
+        return Suppress(told)
+
+    def _no(
+        self, point: DecisionPoint, ledger: Ledger, code: str, sentence: str, is_urgent: bool, retry_at_ms: int = 0
+    ) -> Decision:
+        if not is_urgent or not is_news(point, ledger, code):
+            return Quiet(code, retry_at_ms)
+        note_told(point, ledger, code)
+        told = record_of(point, ledger, self._arm(point), self._versions, code, sentence)
+        return Suppress(told, retry_at_ms=retry_at_ms)
+
+
+def _complained_since(facts: Facts, ledger: Ledger) -> bool:
+    """Say whether a complaint came after the epoch's draw that has led to no draw yet, the first of its epoch."""
+    complained_ms = facts.last_complaint_ms
+    return complained_ms > ledger.drawn_at_ms and (
+        not ledger.care_at_ms or complained_ms >= ledger.care_at_ms + EPOCH_MS
+    )
+
+
+def _close(ledger: Ledger, drawn: _Drawn) -> None:
+    """Note that the epoch's draw was carried out; care beside it leaves it as it is."""
+    if not drawn.is_care:
+        ledger.drawn_open = False
+        ledger.drawn_alternatives = {}
 
 
 def _forget(ledger: Ledger, before_ms: int) -> None:
     for contacts in (ledger.contacts, ledger.would_be):
         if contacts and contacts[0].at_ms < before_ms:
             contacts[:] = [contact for contact in contacts if contact.at_ms >= before_ms]
-
-
-def _tells_anew(point: DecisionPoint, ledger: Ledger, code: str) -> bool:
-    return ledger.suppressed_day != day_of(point.now_ms) or code not in ledger.suppressed_reasons
-
-
-def _note_told(point: DecisionPoint, ledger: Ledger, code: str) -> None:
-    day = day_of(point.now_ms)
-    told = ledger.suppressed_reasons if ledger.suppressed_day == day else ()
-    ledger.suppressed_day = day
-    ledger.suppressed_reasons = (*told, code)

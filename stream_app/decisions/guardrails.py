@@ -10,8 +10,9 @@ from datetime import datetime, timedelta
 import msgspec
 
 from stream_app.core.ledger import Contact, Ledger
+from stream_app.core.state import ProfileState
 from stream_app.core.times import DAY_MS, HOUR_MS, from_ms, to_ms
-from stream_app.decisions.catalogue import Action, Cap, Catalogue
+from stream_app.decisions.catalogue import Action, Cap, Catalogue, QuietHours
 from stream_app.decisions.signals import zone_of
 from stream_app.decisions.types import DecisionPoint
 
@@ -156,23 +157,22 @@ def quiet_hours(action: Action, situation: Situation) -> str | None:
     quiet = situation.catalogue.guardrails.quiet_hours
     if action.channel not in quiet.channels:
         return None
-    local = _local_time(situation)
+    local = _local_time(quiet, situation.point.facts.profile, situation.now_ms)
     if local is None:
         return "The customer's time zone is unknown, so it may be night."
-    if _is_quiet(local, situation):
+    if _is_quiet(local, quiet):
         span = f"from {quiet.start:%H:%M} to {quiet.end:%H:%M}"
         return f"It is {local:%H:%M} where the customer lives; {action.channel} is silent {span}."
     return None
 
 
-def quiet_hours_end_ms(situation: Situation) -> int:
-    """Return when the customer's quiet hours end, or 0 if it is not quiet or the zone is unknown."""
-    local = _local_time(situation)
-    if local is None or not _is_quiet(local, situation):
+def quiet_end_ms(quiet: QuietHours, profile: ProfileState | None, at_ms: int) -> int:
+    """Return when the quiet hours of a customer end, or 0 if it is not quiet at `at_ms` or the zone is unknown."""
+    local = _local_time(quiet, profile, at_ms)
+    if local is None or not _is_quiet(local, quiet):
         return 0
-    end = situation.catalogue.guardrails.quiet_hours.end
-    day = local.date() if local.time() < end else local.date() + timedelta(days=1)
-    return to_ms(datetime.combine(day, end, tzinfo=local.tzinfo))
+    day = local.date() if local.time() < quiet.end else local.date() + timedelta(days=1)
+    return to_ms(datetime.combine(day, quiet.end, tzinfo=local.tzinfo))
 
 
 GUARDS: tuple[tuple[str, Guard], ...] = (
@@ -192,10 +192,7 @@ GUARDS: tuple[tuple[str, Guard], ...] = (
 
 
 def passing(actions: Iterable[Action], situation: Situation) -> tuple[list[Action], str, str]:
-    """Return the actions that every guardrail lets pass, and what stopped the last of the others (code and sentence).
-
-    Of the actions that pass, only those of the highest priority remain.
-    """
+    """Return the actions that all guardrails let pass, and what stopped the last of the others (code and sentence)."""
     remaining: Sequence[Action] = list(actions)
     for code, guard in GUARDS:
         kept = []
@@ -209,8 +206,13 @@ def passing(actions: Iterable[Action], situation: Situation) -> tuple[list[Actio
         if not kept:
             return [], code, sentence
         remaining = kept
-    highest = max(action.priority for action in remaining)
-    return [action for action in remaining if action.priority == highest], "", ""
+    return list(remaining), "", ""
+
+
+def most_urgent(allowed: Sequence[Action]) -> list[Action]:
+    """Return the actions of the highest priority: a birthday gift is not drawn against promotion news."""
+    highest = max((action.priority for action in allowed), default=0)
+    return [action for action in allowed if action.priority == highest]
 
 
 def _full(contacts: list[Contact], limits: tuple[Cap, ...], now_ms: int) -> Cap | None:
@@ -228,16 +230,14 @@ def _zero_caps(action: Action, catalogue: Catalogue) -> bool:
     )
 
 
-def _local_time(situation: Situation) -> datetime | None:
-    profile = situation.point.facts.profile
+def _local_time(quiet: QuietHours, profile: ProfileState | None, at_ms: int) -> datetime | None:
     zone = zone_of(profile.time_zone) if profile is not None else None
-    if zone is None and situation.catalogue.guardrails.quiet_hours.unknown_zone != "deny":
-        zone = zone_of(situation.catalogue.guardrails.quiet_hours.unknown_zone)
-    return from_ms(situation.now_ms).astimezone(zone) if zone is not None else None
+    if zone is None and quiet.unknown_zone != "deny":
+        zone = zone_of(quiet.unknown_zone)
+    return from_ms(at_ms).astimezone(zone) if zone is not None else None
 
 
-def _is_quiet(local: datetime, situation: Situation) -> bool:
-    quiet = situation.catalogue.guardrails.quiet_hours
+def _is_quiet(local: datetime, quiet: QuietHours) -> bool:
     clock = local.time()
     if quiet.start <= quiet.end:
         return quiet.start <= clock < quiet.end

@@ -12,11 +12,13 @@ from stream_app.core.outputs import TIERS, Arm, DecisionOutcome
 from stream_app.core.times import DAY_MS, from_ms
 from stream_app.decisions.catalogue import Action, Catalogue
 from stream_app.decisions.policy import EPOCH_DAYS, Choice, circumstances_of, context_from, incentive_of
-from stream_app.decisions.types import DecisionPoint
+from stream_app.decisions.telling import Versions
+from stream_app.decisions.types import NOTHING, DecisionPoint
 
 WINDOW_MS = EPOCH_DAYS * DAY_MS
 MAX_OPEN = 3
-"""Windows do not overlap; where nobody asks for outcomes, the oldest draws are dropped."""
+"""Windows do not overlap, but for one of care within another; where nobody asks for outcomes, the oldest draws are
+dropped."""
 _HALF_LIFE_MS = 30 * DAY_MS
 _ONE_REDEMPTION = 0.5
 """A redemption at the start of the window has faded to 0.72 at its end; none leaves 0."""
@@ -27,17 +29,35 @@ def open_draw(
     ledger: Ledger,
     action: Action | None,
     choice: Choice,
-    policy_version: str,
-    catalogue_version: str,
+    versions: Versions,
+    *,
+    experiments: dict[str, str],
+    is_care: bool = False,
 ) -> None:
-    """Note a draw that was just made and entered in the ledger; `action` is None for doing nothing."""
+    """Note a draw that was just made.
+
+    Parameters
+    ----------
+    point, ledger
+        Where, and of whom.
+    action
+        What was drawn; None for doing nothing.
+    choice
+        From what.
+    versions
+        Of policy and catalogue.
+    experiments
+        Those that the customer enters with it, and its arm of each.
+    is_care
+        Drawn because of a complaint, within the window of another draw.
+    """
     facts = point.facts
     ledger.open_draws.append(
         OpenDraw(
             at_ms=point.now_ms,
             number=ledger.draws,
             act_number=ledger.act_draws if action is not None else -1,
-            action=ledger.drawn,
+            action=action.name if action is not None else NOTHING,
             cost=action.cost if action is not None else 0.0,
             incentive=incentive_of(action, facts.mean_amount) if action is not None else 0.0,
             alternatives=choice.probabilities,
@@ -50,8 +70,13 @@ def open_draw(
             total_amount=facts.total_amount,
             redeemed_30d=facts.redeemed_30d,
             redeemed_at_ms=facts.redeemed_at_ms,
-            policy_version=policy_version,
-            catalogue_version=catalogue_version,
+            policy_version=versions.policy,
+            catalogue_version=versions.catalogue,
+            experiments=experiments,
+            is_care=is_care,
+            opened=facts.opened,
+            clicked=facts.clicked,
+            responded=facts.responded,
         )
     )
     ledger.draws += 1
@@ -105,12 +130,17 @@ def _outcome(
         orders=facts.orders - draw.orders,
         revenue=round(revenue, 4),
         redeemed=redeemed,
+        opened=sent and facts.opened > draw.opened,
+        clicked=sent and facts.clicked > draw.clicked,
+        responded=sent and facts.responded > draw.responded,
         unsubscribed=unsubscribed,
         complained=complained,
         cost=round(cost, 4),
         reward=round(catalogue.margin * revenue - cost - penalties, 4),
         policy_version=draw.policy_version,
         catalogue_version=draw.catalogue_version,
+        experiments=draw.experiments,
+        is_care=draw.is_care,
     )
 
 

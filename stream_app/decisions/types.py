@@ -89,6 +89,10 @@ class Decider(Protocol):
         """Decide at one point; reservations are written to `ledger` and `memory` in place."""
         ...
 
+    def quiet_until_ms(self, facts: Facts, at_ms: int) -> int:
+        """Return when a customer's quiet hours end, 0 where it is not quiet: not later than a decision's retry."""
+        ...
+
     def outcome_due_ms(self, ledger: Ledger) -> int:
         """Return when the next draw of a customer has its outcome, 0 for none."""
         ...

@@ -21,11 +21,23 @@ def next_due_ms(state: CustomerState, label_delay_ms: int) -> int:
         label_due_ms = state.pending[0].at_ms + label_delay_ms
         if not due_ms or label_due_ms < due_ms:
             due_ms = label_due_ms
-    if state.ledger is not None and state.ledger.open_draws:
-        told_ms = outcome_due_ms(state.ledger)
+    ledger = state.ledger
+    if ledger is not None and ledger.open_draws:
+        told_ms = outcome_due_ms(ledger)
         if not due_ms or told_ms < due_ms:
             due_ms = told_ms
+    if ledger is not None and ledger.retry_at_ms and (not due_ms or ledger.retry_at_ms < due_ms):
+        due_ms = ledger.retry_at_ms
     return due_ms
+
+
+def take_retry(state: CustomerState, due_ms: int) -> bool:
+    """Say whether a decision that quiet hours stopped is due to be tried again, and forget that it is."""
+    ledger = state.ledger
+    if ledger is None or not 0 < ledger.retry_at_ms <= due_ms:
+        return False
+    ledger.retry_at_ms = 0
+    return True
 
 
 def look_after(customer_id: str, after_ms: int, policy: EnginePolicy) -> int:

@@ -24,7 +24,7 @@ from stream_app.learning.scorer import Scorer
 
 _VELOCITY_DAYS = 7
 _VELOCITY_MS = _VELOCITY_DAYS * DAY_MS
-_DECIDING_TRIGGERS = frozenset({"order", "review", "feedback", "look", "cart_left"})
+DECIDING_TRIGGERS = frozenset({"order", "review", "feedback", "look", "cart_left", "retry"})
 _TRIGGER_OF = {"look": "timer", "cart_left": "timer"}
 
 
@@ -63,7 +63,8 @@ class Concluder:
         if score is None:
             score = point.state.score = ScoreState()
         previous_tier = score.tier
-        _keep_score(score, point.at_ms, probability, scorer.version)
+        # An observation within the allowed lateness is older than the newest score: published time never goes back.
+        _keep_score(score, max(point.scored_ms, score.at_ms), probability, scorer.version)
         thresholds, margin = self._policy.tier_thresholds, self._policy.tier_margin
         score.tier = tier_index(probability, thresholds, previous_tier, margin)
         tier_changed = score.tier != previous_tier
@@ -74,17 +75,17 @@ class Concluder:
             self._publish(point, score, features, effects)
         if tier_changed and previous_tier >= 0:
             self._warn(point, score, previous_tier, features, effects)
-        if point.trigger in _DECIDING_TRIGGERS or (tier_changed and previous_tier >= 0):
+        if point.trigger in DECIDING_TRIGGERS or (tier_changed and previous_tier >= 0):
             self._decide(shard, point, score, previous_tier, features, effects)
 
     def _publish(self, point: Point, score: ScoreState, features: NDArray[np.float32], effects: Effects) -> None:
         score.published = score.probability
-        score.published_ms = point.at_ms
+        score.published_ms = score.at_ms
         facts = point.facts
-        stake = facts.value_at_stake(point.at_ms)
+        stake = facts.value_at_stake(score.at_ms)
         body = ChurnScore.model_construct(
             customer_id=point.customer_id,
-            event_time=from_ms(point.at_ms),
+            event_time=from_ms(score.at_ms),
             probability=round(score.probability, 6),
             interval=self.scorer.interval(features),
             horizon_days=self._policy.horizon_days,
@@ -108,7 +109,7 @@ class Concluder:
         body = ChurnWarning.model_construct(
             warning_id=stable_id("wn", point.customer_id, point.at_ms, point.trigger, score.tier),
             customer_id=point.customer_id,
-            event_time=from_ms(point.at_ms),
+            event_time=from_ms(score.at_ms),
             previous_tier=tier_name(previous_tier),
             tier=tier_name(score.tier),
             probability=round(score.probability, 6),
@@ -142,7 +143,7 @@ class Concluder:
             return scorer.interval(features)
 
         draws_before = state.ledger.draws
-        deciding = point.trigger in _DECIDING_TRIGGERS
+        deciding = point.trigger in DECIDING_TRIGGERS
         decision = self.decider.decide(
             DecisionPoint(
                 customer_id=point.customer_id,
@@ -163,6 +164,11 @@ class Concluder:
         )
         if state.ledger.draws > draws_before:
             shard.timers.schedule(outcome_due_ms(state.ledger), point.customer_id)
+        if not deciding:
+            # Only for points at which decisions are due is event time held until they are concluded.
+            state.ledger.retry_at_ms = 0
+        elif state.ledger.retry_at_ms:
+            shard.timers.schedule(state.ledger.retry_at_ms, point.customer_id)
         match decision:
             case Act(intervention, stay_probability):
                 _note_contact(state.pending, point.at_ms, self._horizon_ms, stay_probability, contacted=True)

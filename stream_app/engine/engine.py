@@ -12,11 +12,11 @@ event time. None of this shows in the result (law: any chunking gives the same).
 from collections import Counter
 from collections.abc import Sequence
 
-from stream_app.core.effects import Effects, Output, PopulationDay, TrainingExample
-from stream_app.core.events import CustomerEntry
+from stream_app.core.effects import Effects, Output, PopulationDay
+from stream_app.core.events import CustomerEntry, FeedbackEvent
 from stream_app.core.facts import facts_of
-from stream_app.core.features import FEATURES_HASH, raw_row
-from stream_app.core.hashing import stable_id, unit_draw
+from stream_app.core.features import raw_row
+from stream_app.core.hashing import unit_draw
 from stream_app.core.ledger import Ledger
 from stream_app.core.observations import AFTER_ORDER, ON_CALENDAR, take_observation
 from stream_app.core.partition import PartitionState
@@ -27,16 +27,19 @@ from stream_app.core.state import CustomerState, Observation, SourceState, new_s
 from stream_app.core.times import DAY_MS
 from stream_app.core.topics import Topic
 from stream_app.decisions.outcomes import outcome_due_ms
+from stream_app.decisions.proposals import note_approval
 from stream_app.decisions.types import Decider
 from stream_app.engine.applying import Applier
-from stream_app.engine.calendar import is_eligible, leaves_observation, look_after, next_due_ms
-from stream_app.engine.concluding import Concluder
+from stream_app.engine.calendar import is_eligible, leaves_observation, look_after, next_due_ms, take_retry
+from stream_app.engine.concluding import DECIDING_TRIGGERS, Concluder
+from stream_app.engine.examples import example_of
 from stream_app.engine.points import Block, Point
 from stream_app.engine.policy import EnginePolicy
 from stream_app.engine.shard import Shard, StateStore
 from stream_app.learning.scorer import Scorer
 from stream_app.sentiment.protocol import Sentiment
 
+_TIMED = frozenset({"look", "cart_left", "retry"})
 _TELLING_PURCHASES = frozenset({Topic.ORDERS, Topic.CUSTOMERS})
 
 
@@ -150,12 +153,18 @@ class Engine:
 
     def _fire_due(self, shard: Shard, through_ms: int, block: Block, effects: Effects) -> None:
         hint_ms = shard.timers.earliest_hint_ms()
-        if hint_ms is None or hint_ms > through_ms:
+        if block.settle_by_ms > through_ms and (hint_ms is None or hint_ms > through_ms):
             return
-        while (due := shard.timers.pop(through_ms)) is not None:
-            due_ms, customer_id = due
-            self._settle_daily(shard, due_ms, block, effects)
-            self._fire(shard, customer_id, due_ms, block, effects)
+        while True:
+            due = shard.timers.pop(min(through_ms, block.settle_by_ms))
+            if due is not None:
+                due_ms, customer_id = due
+                self._settle_daily(shard, due_ms, block, effects)
+                self._fire(shard, customer_id, due_ms, block, effects)
+            elif block.settle_by_ms <= through_ms:
+                self._concluder.settle(shard, block, effects)
+            else:
+                return
 
     def _settle_daily(self, shard: Shard, at_ms: int, block: Block, effects: Effects) -> None:
         """Bound how long a conclusion may wait, so that nothing it sets in motion can be overtaken."""
@@ -178,6 +187,8 @@ class Engine:
         trigger = self._applier.apply(state, event, at_ms)
         if tells_purchases:
             shard.neighbours.observe(listed, self._listed(customer_id, state))
+        if isinstance(event, FeedbackEvent) and event.kind == "approved":
+            self._note_approval(shard, customer_id, state, event, block, effects)
         ordered = state.orders is not None and state.orders.completed > completed_before
         if trigger == "order" and state.orders is not None:
             observe_order(self._open_day(shard, at_ms), customer_id, mark, state.orders)
@@ -193,6 +204,21 @@ class Engine:
             self._ask(shard, customer_id, state, at_ms, trigger, kind, observation, record.traceparent, block, effects)
         self._reschedule(shard, customer_id, state, before_ms)
         shard.store.put(customer_id, state)
+
+    def _note_approval(
+        self,
+        shard: Shard,
+        customer_id: str,
+        state: CustomerState,
+        event: FeedbackEvent,
+        block: Block,
+        effects: Effects,
+    ) -> None:
+        """Let a proposal be sent at the point that this event is."""
+        if customer_id in block.customers:
+            self._concluder.settle(shard, block, effects)
+        known = state.ledger is not None and note_approval(state.ledger, event.intervention_id, event.detail or "")
+        effects.counts["approvals" if known else "approvals_unknown"] += 1
 
     def _listed(self, customer_id: str, state: CustomerState) -> tuple[str, ...]:
         """Return the purchases of a customer that product picks for others may be made from."""
@@ -238,6 +264,8 @@ class Engine:
             state.cart_due_ms = 0
             if _left_a_cart(state) and is_eligible(state, due_ms, self.policy):
                 self._ask(shard, customer_id, state, due_ms, "cart_left", ON_CALENDAR, None, "", block, effects)
+        if take_retry(state, due_ms) and is_eligible(state, due_ms, self.policy):
+            self._ask(shard, customer_id, state, due_ms, "retry", ON_CALENDAR, None, "", block, effects)
         if state.next_look_ms and state.next_look_ms <= due_ms:
             self._look(shard, customer_id, state, due_ms, block, effects)
         self._reschedule(shard, customer_id, state, due_ms)
@@ -289,43 +317,29 @@ class Engine:
         block: Block,
         effects: Effects,
     ) -> None:
-        frontier_ms = max(at_ms, shard.memory.frontier_ms) if trigger not in ("look", "cart_left") else at_ms
+        frontier_ms = max(at_ms, shard.memory.frontier_ms) if trigger not in _TIMED else at_ms
+        facts = facts_of(state)
         point = Point(
             customer_id,
             state,
             at_ms,
             frontier_ms,
             trigger,
-            facts_of(state),
+            facts,
             observation,
             traceparent,
             shard.neighbours.mark,
         )
-        block.add(point, raw_row(state, at_ms, kind))
+        retry_ms = self._decider.quiet_until_ms(facts, frontier_ms) if trigger in DECIDING_TRIGGERS else 0
+        block.add(point, raw_row(state, point.scored_ms, kind), retry_ms)
         effects.counts["points"] += 1
 
     def _hand_over(self, shard: Shard, customer_id: str, observation: Observation, effects: Effects) -> None:
         """Release a label at T + H plus the allowed lateness, never earlier."""
         memory = shard.memory
         memory.example_sequence += 1
-        example = TrainingExample(
-            example_id=stable_id("ex", customer_id, observation.at_ms, observation.kind, self.policy.horizon_days),
-            customer_id=customer_id,
-            partition=shard.partition,
-            sequence=memory.example_sequence,
-            at_ms=observation.at_ms,
-            due_ms=observation.at_ms + self.policy.horizon_days * DAY_MS,
-            horizon_days=self.policy.horizon_days,
-            kind=observation.kind,
-            churned=not observation.retained,
-            weight=observation.weight,
-            features=observation.packed,
-            features_hash=FEATURES_HASH,
-            probability=observation.probability,
-            model_version=observation.model_version,
-            contacts=observation.contacts,
-            arm=observation.arm,
-            stay_propensity=observation.stay_propensity,
+        example = example_of(
+            observation, customer_id, shard.partition, memory.example_sequence, self.policy.horizon_days
         )
         effects.outputs.append(Output(Topic.TRAINING, str(shard.partition), example))
         effects.counts["examples"] += 1

@@ -3,6 +3,8 @@
 from stream_app.core.facts import Facts
 from stream_app.core.state import CustomerState, Observation
 
+NEVER_MS = 1 << 62
+
 
 class Point:
     """One customer at one moment, with everything that a later conclusion may look at."""
@@ -14,6 +16,7 @@ class Point:
         "frontier_ms",
         "mark",
         "observation",
+        "scored_ms",
         "state",
         "traceparent",
         "trigger",
@@ -39,6 +42,8 @@ class Point:
         self.facts = facts
         self.observation = observation
         self.traceparent = traceparent
+        self.scored_ms = at_ms if observation is not None else frontier_ms
+        """The moment that the score is for. What comes late is scored as of now; an observation at its own time."""
         self.mark = mark
         """Which purchases of others product picks may know of."""
 
@@ -50,15 +55,19 @@ class Block:
         self.points: list[Point] = []
         self.rows: list[list[float]] = []
         self.customers: set[str] = set()
+        self.settle_by_ms = NEVER_MS
+        """Event time may not pass this before the block is concluded: a retry may come due then."""
 
-    def add(self, point: Point, row: list[float]) -> None:
-        """Append a point with its raw feature row."""
+    def add(self, point: Point, row: list[float], retry_ms: int = 0) -> None:
+        """Append a point with its raw feature row, and when its decision may be tried again (0: it is not)."""
         self.points.append(point)
         self.customers.add(point.customer_id)
         self.rows.append(row)
+        if retry_ms and retry_ms < self.settle_by_ms:
+            self.settle_by_ms = retry_ms
 
     def take(self) -> tuple[list[Point], list[list[float]]]:
         """Empty the block and return what was in it."""
         points, rows = self.points, self.rows
-        self.points, self.rows, self.customers = [], [], set()
+        self.points, self.rows, self.customers, self.settle_by_ms = [], [], set(), NEVER_MS
         return points, rows

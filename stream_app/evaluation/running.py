@@ -41,6 +41,11 @@ class WatchingDecider:
         del point, ledger, memory
         return Quiet("evaluation")
 
+    def quiet_until_ms(self, facts: Facts, at_ms: int) -> int:
+        """Return never: nothing is tried again."""
+        del facts, at_ms
+        return 0
+
     def outcome_due_ms(self, ledger: Ledger) -> int:
         """Return never: nothing was drawn."""
         del ledger

@@ -200,7 +200,9 @@ class Batcher:
     def _is_fresh(self, output: Output, now_ms: int) -> bool:
         """Staleness is the shell's: what is too old to send is dropped and counted, and no state knows of it."""
         max_age_ms, body = self._policy.max_intervention_age_ms, output.body
-        if max_age_ms is None or not isinstance(body, Intervention) or now_ms - to_ms(body.decided_at) <= max_age_ms:
+        if max_age_ms is None or not isinstance(body, Intervention):
+            return True
+        if now_ms - to_ms(body.approved_at or body.decided_at) <= max_age_ms:
             return True
         self._metrics.count("expired_interventions", action=body.action)
         return False

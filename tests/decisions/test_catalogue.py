@@ -34,10 +34,10 @@ def test_the_shipped_catalogue_covers_all_kinds_and_all_tiers_in_shadow() -> Non
         ("  signal_days: 7", "  signal_dayz: 7", "guardrails.signal_dayz", "Extra inputs"),
         ('    start: "21:00"', "    start: 21:00", "guardrails.quiet_hours.start", "in quotes"),
         ("{points: 200,", "{points: $pionts,", "actions[9].content", "known are $order_value"),
-        ("sentiment: [-0.2, 1]", "sentiment: [1, -0.2]", "actions[10]", "upside down"),
-        ("{high: 0.06, critical: 0.06}", "{high: 0.06}", "actions[1]", "lacks critical"),
-        ("name: care-sms", "name: care-call", "catalogue", "share a name: care-call"),
-        ("name: care-sms", "name: nothing", "actions[6]", "choice not to act"),
+        ("sentiment: [-0.2, 1]", "sentiment: [1, -0.2]", "actions[10].sentiment", "upside down"),
+        ("{high: 0.06, critical: 0.06}", "{high: 0.06}", "actions[1].uplift.by_tier", "lacks critical"),
+        ("name: care-sms", "name: care-call", "actions[6].name", "share a name: care-call"),
+        ("name: care-sms", "name: nothing", "actions[6].name", "choice not to act"),
     ],
 )
 def test_a_mistake_is_told_with_file_line_and_field(old: str, new: str, field: str, words: str) -> None:

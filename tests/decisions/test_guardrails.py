@@ -11,7 +11,7 @@ from stream_app.core.state import ProfileState
 from stream_app.core.times import DAY_MS, HOUR_MS, MINUTE_MS, to_ms
 from stream_app.decisions import guardrails
 from stream_app.decisions.catalogue import Action, Catalogue
-from stream_app.decisions.guardrails import Situation, passing
+from stream_app.decisions.guardrails import Situation, most_urgent, passing
 from tests.support.decisions import NOON_MS, SHIPPED, WILLING, facts, guarded, point
 
 ACTIONS = {action.name: action for action in SHIPPED.actions}
@@ -135,7 +135,8 @@ def test_what_is_far_behind_event_time_leads_to_no_contact() -> None:
 def test_quiet_hours_follow_the_customers_clock(moment: datetime, quiet: bool, end: datetime | None) -> None:
     at = situation(at_ms=to_ms(moment))
     assert (guardrails.quiet_hours(SMS, at) is not None) == quiet
-    assert guardrails.quiet_hours_end_ms(at) == (to_ms(end) if end else 0)
+    hours = SHIPPED.guardrails.quiet_hours
+    assert guardrails.quiet_end_ms(hours, WILLING, at.now_ms) == (to_ms(end) if end else 0)
 
 
 def test_an_unknown_zone_can_be_configured_away() -> None:
@@ -147,7 +148,8 @@ def test_an_unknown_zone_can_be_configured_away() -> None:
 
 def test_only_the_highest_priority_remains() -> None:
     gift = ACTIONS["birthday-gift"]
-    assert passing([COUPON, gift, SURVEY], situation())[0] == [gift]
+    assert most_urgent(passing([COUPON, gift, SURVEY], situation())[0]) == [gift]
+    assert most_urgent([]) == []
 
 
 def test_the_reason_is_what_stopped_the_last_candidate() -> None:

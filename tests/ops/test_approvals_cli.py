@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from stream_app.adapters.approvals import APPROVED_BY, ApprovalDesk, rejection_of
+from stream_app.adapters.approvals import ApprovalDesk, approval_of, rejection_of
 from stream_app.adapters.clients import client_arguments
 from stream_app.cli.main import main
 from stream_app.core.effects import Output
@@ -18,8 +18,9 @@ from stream_app.core.times import to_ms
 from stream_app.core.topics import Topic
 from stream_app.decisions.types import Suppress
 from stream_app.settings import Settings
-from stream_app.wire.encode import EncodePolicy, encode, to_json
+from stream_app.wire.encode import encode, to_json
 from tests.support.decisions import Decided, decider, point
+from tests.support.logs import feedback
 
 NOW = datetime(2024, 10, 4, 12, tzinfo=UTC)
 Call = Callable[..., Any]
@@ -41,18 +42,16 @@ def identity(told: SuppressedIntervention) -> str:
     return told.proposal.intervention_id
 
 
-@pytest.mark.parametrize("structured", [False, True])
-def test_the_desk_knows_what_waits_and_what_was_answered(structured: bool) -> None:
+def test_the_desk_knows_what_waits_and_what_was_answered() -> None:
     waiting, approved, rejected = proposals(3)
     desk = ApprovalDesk()
     for told in (waiting, approved, rejected, rejection_of(rejected, "Ada", "too dear: really", NOW)):
         desk.take_suppressed(to_json(told))
     desk.take_suppressed(None)
-    output = Output(Topic.INTERVENTIONS, approved.customer_id, approved.proposal)
-    sent = encode(output, EncodePolicy(structured=structured))
-    desk.take_sent([*sent.headers, (APPROVED_BY, b"Bob")], sent.value)
-    own = encode(Output(Topic.INTERVENTIONS, waiting.customer_id, waiting.proposal))
-    desk.take_sent(list(own.headers), own.value)
+    for by in ("Bob", "Cyd"):
+        desk.take_feedback(to_json(approval_of(approved, by, NOW, event_clock=False)))
+    desk.take_feedback(to_json(feedback("c1", to_ms(NOW))))
+    desk.take_feedback(None)
 
     assert [each.intervention_id for each in desk.waiting(NOW)] == [identity(waiting)]
     assert desk.waiting(NOW + timedelta(days=400)) == []
@@ -67,7 +66,7 @@ def test_the_desk_knows_what_waits_and_what_was_answered(structured: bool) -> No
 def call(kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
     """Run `stream-app approvals ...` in this process: exit code, what it printed, what it complained of."""
     monkeypatch.setenv("STREAM_APP_BOOTSTRAP", kafka_settings.bootstrap)
-    monkeypatch.setenv("STREAM_APP_TOPIC_INTERVENTIONS", kafka_settings.topic_interventions)
+    monkeypatch.setenv("STREAM_APP_TOPIC_INTERVENTION_FEEDBACK", kafka_settings.topic_intervention_feedback)
     monkeypatch.setenv("STREAM_APP_TOPIC_SUPPRESSED_INTERVENTIONS", kafka_settings.topic_suppressed_interventions)
 
     def run(*arguments: str) -> tuple[int, str, str]:
@@ -84,12 +83,12 @@ async def put(settings: Settings, told: list[SuppressedIntervention]) -> None:
         for each in told:
             record = encode(Output(Topic.SUPPRESSED, each.customer_id, each))
             await producer.send_and_wait(settings.topic(Topic.SUPPRESSED), record.value, key=record.key)
-        tombstone = settings.topic(Topic.INTERVENTIONS)
-        await producer.send_and_wait(tombstone, b"{}", key=b"other")
+        other = to_json(feedback("c1", to_ms(NOW)))
+        await producer.send_and_wait(settings.topic(Topic.FEEDBACK), other, key=b"c1")
 
 
-async def sent(settings: Settings) -> list[Any]:
-    topic = settings.topic(Topic.INTERVENTIONS)
+async def answers_sent(settings: Settings) -> list[Any]:
+    topic = settings.topic(Topic.FEEDBACK)
     consumer = AIOKafkaConsumer(topic, **client_arguments(settings), auto_offset_reset="earliest", group_id=None)
     await consumer.start()
     try:
@@ -103,13 +102,13 @@ async def sent(settings: Settings) -> list[Any]:
 
 
 @pytest.mark.kafka
-def test_a_proposal_is_answered_once_and_sent_with_its_approver(call: Call, kafka_settings: Settings) -> None:
+def test_a_proposal_is_answered_once_with_who_answered(call: Call, kafka_settings: Settings) -> None:
     first, second, third = proposals(3, at=datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0))
     asyncio.run(put(kafka_settings, [first, second, third]))
 
     listed = json.loads(call("list", "--json")[1])
     assert [row["id"] for row in listed] == [identity(first), identity(second), identity(third)]
-    assert call("approve", identity(first), "--by", "Ada") == (0, "1 approved by Ada and sent\n", "")
+    assert call("approve", identity(first), "--by", "Ada") == (0, "1 approved by Ada: workers send them\n", "")
     assert call("reject", identity(second), "--by", "Bob", "--why", "too dear")[0] == 0
     code, _, complaint = call("approve", identity(first), identity(third), "nobody", "--by", "Cyd")
     assert code == 1
@@ -119,7 +118,6 @@ def test_a_proposal_is_answered_once_and_sent_with_its_approver(call: Call, kafk
     assert [row["id"] for row in json.loads(call("list", "--json")[1])] == [identity(third)]
     answers = {row["id"]: (row["verdict"], row["by"]) for row in json.loads(call("list", "--answered", "--json")[1])}
     assert answers == {identity(first): ("approved", "Ada"), identity(second): ("rejected", "Bob")}
-    record = asyncio.run(sent(kafka_settings))[-1]
-    headers = {name: value.decode() for name, value in record.headers}
-    assert (headers["ce_id"], headers[APPROVED_BY]) == (identity(first), "Ada")
-    assert json.loads(record.value)["customer_id"] == first.customer_id
+    told = json.loads(asyncio.run(answers_sent(kafka_settings))[-1].value)
+    assert (told["kind"], told["intervention_id"], told["detail"]) == ("approved", identity(first), "Ada")
+    assert told["customer_id"] == first.customer_id

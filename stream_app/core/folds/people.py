@@ -34,7 +34,9 @@ def profile_of(event: CustomerProfile, at_ms: int) -> ProfileState:
 
 
 def fold_feedback(contact: ContactState, event: FeedbackEvent, at_ms: int) -> None:
-    """Apply one report of what became of an intervention."""
+    """Apply one report of what became of an intervention; an approval is none, but an answer to a proposal."""
+    if event.kind == "approved":
+        return
     days = (at_ms - contact.decayed_at_ms) / DAY_MS if contact.decayed_at_ms else 0.0
     weight = 1.0
     if days >= 0:
@@ -46,6 +48,12 @@ def fold_feedback(contact: ContactState, event: FeedbackEvent, at_ms: int) -> No
         contact.decayed_at_ms = at_ms
     else:
         weight = exp2(days / _HALF_LIFE_DAYS)
+    if event.kind == "opened":
+        contact.opened += 1
+    elif event.kind == "clicked":
+        contact.clicked += 1
+    elif event.kind == "responded":
+        contact.responded += 1
     counter = _COUNTER_OF_KIND.get(event.kind)
     if counter is not None:
         setattr(contact, counter, getattr(contact, counter) + weight)
