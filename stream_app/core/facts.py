@@ -78,13 +78,13 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
             return self.profile.language
         return self.review_language
 
-    def messages_30d(self, at_ms: int) -> float:
-        """Return the decayed count of messages sent (half-life 30 days)."""
+    def messages_30d(self, at_ms: int) -> tuple[float, float]:
+        """Return the counts of messages sent and clicked, decayed (half-life 30 days) to a moment."""
         if not self.sent_30d:
-            return 0.0
+            return 0.0, 0.0
         elapsed_days = max(0, at_ms - self.redeemed_at_ms) / DAY_MS
-        faded: float = self.sent_30d * 2.0 ** (-elapsed_days / _MESSAGE_HALF_LIFE_DAYS)
-        return faded
+        fade: float = 2.0 ** (-elapsed_days / _MESSAGE_HALF_LIFE_DAYS)
+        return self.sent_30d * fade, self.clicked_30d * fade
 
     def value_at_stake(self, at_ms: int) -> float:
         """Return what is lost if the customer leaves, in shop currency.

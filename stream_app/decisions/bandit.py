@@ -1,11 +1,12 @@
 """Learning which action helps whom, from matured decisions: one Bayesian linear model of all actions' uplifts.
 
-The response is the margin of the window as a share of the margin at stake. It is modelled as what happens without
-contact, linear in the context, plus what any contact does, linear in the context too, plus what is particular to the
-action. The middle part pools: every message teaches what contact does to whom, so that a rare action does not start from
-nothing. The prior of an action's uplift is what the catalogue says of it, so that learning starts from the policy in
-force; evidence narrows it (conjugate normal model, the noise as large as the residuals say: see e.g. Russo et al., "A
-tutorial on Thompson sampling", 2018). Outcomes are delayed by their window and may come in any order: the posterior is
+The response is what the catalogue's uplifts are about: whether the customer stayed, seen by an order in the window,
+less penalties as a share of the margin at stake. What an order was worth is left out: it tells little of the action
+and is most of the noise. The response is modelled as what happens without contact, linear in the context, plus what any
+contact does, linear in the context too, plus what is particular to the action. The middle part pools: every message teaches what contact does to whom, so that a rare action does not start
+from nothing. The prior of an action's uplift is what the catalogue says of it, so that learning starts from the policy
+in force; evidence narrows it (conjugate normal model, the noise as large as the residuals say: see e.g. Russo et al.,
+"A tutorial on Thompson sampling", 2018). Outcomes are delayed by their window and may come in any order: the posterior is
 a function of sums and does not depend on it. Actions may come and go: a new one starts from its prior, one that left is
 forgotten and what it taught about contact stays.
 """
@@ -38,7 +39,7 @@ NOISE_DEVIATION = 0.5
 """Deviation of one response, until the residuals of this many decisions have told better."""
 NOISE_COUNT = 200.0
 MAX_RESPONSE = 3.0
-"""Responses are clipped here: one wholesale order must not decide what is sent to everybody."""
+"""Responses are clipped here: one penalty where hardly anything is at stake must not decide what all are sent."""
 TAKE_RATE_COUNT = 20.0
 """How many contacts the catalogue's take rate is worth."""
 Floats = NDArray[np.float64]
@@ -84,22 +85,44 @@ class PolicyLearner:
             return False
         if contacted and (not outcome.sent or outcome.action not in self._blocks):
             return False
-        context = np.array(outcome.context)
         stake = outcome.value_at_stake * self._catalogue.margin
-        response = min(max((outcome.reward + outcome.cost) / stake, -MAX_RESPONSE), MAX_RESPONSE)
+        penalties = self._catalogue.margin * outcome.revenue - outcome.cost - outcome.reward
+        response = (outcome.orders > 0) - penalties / stake
+        self.learn_block(
+            outcome.action if contacted else NOTHING,
+            np.array([outcome.context]),
+            np.array([response]),
+            int(contacted and outcome.redeemed),
+        )
+        return True
+
+    def learn_block(self, action: str, contexts: Floats, responses: Floats, redeemed: int) -> None:
+        """Take in many decisions that came to the same: a contact with an action, or none.
+
+        Parameters
+        ----------
+        action
+            One of the catalogue, or NOTHING.
+        contexts
+            (decision, column of `CONTEXT`).
+        responses
+            1 where an order came in the window, else 0, less penalties as a share of the margin at stake; clipped here.
+        redeemed
+            How many took the incentive.
+        """
+        clipped = np.clip(responses, -MAX_RESPONSE, MAX_RESPONSE)
         spans = [_span(0)]
-        if contacted:
-            spans += [_span(1), _span(self._blocks[outcome.action])]
-            self._sent[outcome.action] += 1
-            self._taken[outcome.action] += outcome.redeemed
-        outer = np.outer(context, context)
+        if action != NOTHING:
+            spans += [_span(1), _span(self._blocks[action])]
+            self._sent[action] += len(clipped)
+            self._taken[action] += redeemed
+        outer, moment = contexts.T @ contexts, contexts.T @ clipped
         for rows in spans:
-            self._moment[rows] += context * response
+            self._moment[rows] += moment
             for columns in spans:
                 self._gram[rows, columns] += outer
-        self._squares += response * response
-        self.learned += 1
-        return True
+        self._squares += float(clipped @ clipped)
+        self.learned += len(clipped)
 
     def snapshot(self) -> PolicySnapshot:
         """Return the present beliefs; the version is a hash of them."""

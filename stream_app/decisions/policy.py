@@ -40,7 +40,7 @@ CONTEXT: Final = (
     "fatigue",
     "response",
 )
-"""What beliefs are linear in. `fatigue` are recent messages, `response` is how far clicks on them are above the usual."""
+"""What beliefs are linear in; `fatigue`: recent messages, `response`: how far clicks on them are above the usual."""
 _DRAW_BYTES: Final = 4
 _USUAL_CLICKS, _FATIGUE_LIMIT = 0.2, 4.0
 
@@ -66,6 +66,15 @@ class PolicySnapshot(msgspec.Struct, frozen=True):
     version: str
     context: tuple[str, ...]
     beliefs: dict[str, Belief]
+
+    def choice_among(self, actions: Sequence[Action], point: DecisionPoint, catalogue: Catalogue) -> "Choice":
+        """Return the probability vector over doing nothing and the allowed actions, as `choose_by` has it.
+
+        Another kind of policy overrides this; it keeps the floors.
+        """
+        facts = point.facts
+        stake = facts.value_at_stake(point.now_ms) * catalogue.margin
+        return choose_by(actions, context_of(point), stake, facts.mean_amount, self)
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -135,13 +144,35 @@ def context_of(point: DecisionPoint) -> tuple[float, ...]:
 def circumstances_of(point: DecisionPoint) -> tuple[float, ...]:
     """Return the context columns that follow those of the tiers."""
     facts = point.facts
+    sent, clicked = facts.messages_30d(point.now_ms)
     return (
         facts.discount_share,
         max(0.0, -facts.sentiment),
         math.log1p(facts.value_at_stake(point.now_ms)),
-        min(facts.messages_30d(point.now_ms), _FATIGUE_LIMIT),
-        (facts.clicked_30d + _USUAL_CLICKS) / (facts.sent_30d + 1.0) - _USUAL_CLICKS,
+        min(sent, _FATIGUE_LIMIT),
+        (clicked + _USUAL_CLICKS) / (sent + 1.0) - _USUAL_CLICKS,
     )
+
+
+def context_matrix(
+    tiers: NDArray[np.int64],
+    discount_shares: NDArray[np.float64],
+    unhappiness: NDArray[np.float64],
+    stakes: NDArray[np.float64],
+    sent: NDArray[np.float64],
+    clicked: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return the context columns of many customers, (customer, column), as `context_of` does for one."""
+    return np.column_stack(
+        [
+            *(tiers == index for index in range(len(TIERS))),
+            discount_shares,
+            unhappiness,
+            np.log1p(stakes),
+            np.minimum(sent, _FATIGUE_LIMIT),
+            (clicked + _USUAL_CLICKS) / (sent + 1.0) - _USUAL_CLICKS,
+        ]
+    ).astype(np.float64)
 
 
 def context_from(tier: int, circumstances: tuple[float, ...]) -> tuple[float, ...]:
@@ -165,10 +196,8 @@ def expected_gain(action: Action, point: DecisionPoint, catalogue: Catalogue, sn
 
 
 def choose(actions: Sequence[Action], point: DecisionPoint, catalogue: Catalogue, snapshot: PolicySnapshot) -> Choice:
-    """Return the probability vector over doing nothing and the allowed actions, as `choose_by` does, at a point."""
-    facts = point.facts
-    stake = facts.value_at_stake(point.now_ms) * catalogue.margin
-    return choose_by(actions, context_of(point), stake, facts.mean_amount, snapshot)
+    """Return the probability vector over doing nothing and the allowed actions that a policy gives at a point."""
+    return snapshot.choice_among(actions, point, catalogue)
 
 
 def choose_by(
@@ -206,12 +235,12 @@ def choose_by(
     ordered = sorted(actions, key=lambda action: action.name)
     gains = np.zeros((len(ordered) + 1, DRAWS))
     expected = {NOTHING: 0.0}
+    row_of_context = np.array([context])
     for row, action in enumerate(ordered, start=1):
         cost = expected_cost(action, usual_order, snapshot)
-        mean, gains[row] = _uplift_draws(action, context, snapshot)
-        gains[row] *= stake
-        gains[row] -= cost
-        expected[action.name] = mean * stake - cost
+        means, draws = uplift_draws(action, row_of_context, snapshot)
+        gains[row] = draws[0] * stake - cost
+        expected[action.name] = float(means[0]) * stake - cost
     wins = np.bincount(gains.argmax(axis=0), minlength=len(ordered) + 1)
     probabilities = {NOTHING: FLOOR_NOTHING + free * float(wins[0]) / DRAWS}
     for row, action in enumerate(ordered, start=1):
@@ -250,18 +279,39 @@ def committed_cost(action: Action, usual_order: float) -> float:
     return action.cost + incentive_of(action, usual_order)
 
 
-def _uplift_draws(
-    action: Action, context: tuple[float, ...], snapshot: PolicySnapshot
-) -> tuple[float, NDArray[np.float64]]:
-    """Return the mean and the fixed set of draws of what an action is believed to take off the churn probability."""
-    mean, deviation = uplift_of(action, context, snapshot)
+def uplift_draws(
+    action: Action, contexts: NDArray[np.float64], snapshot: PolicySnapshot
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return what an action is believed to take off the churn probability of some customers.
+
+    Parameters
+    ----------
+    action
+        Of the catalogue.
+    contexts
+        (customer, column of `CONTEXT`).
+    snapshot
+        What is believed.
+
+    Returns
+    -------
+    tuple
+        Means by customer, and the fixed set of draws, (customer, draw).
+    """
     belief = snapshot.beliefs.get(action.name) or prior_belief(action)
+    # No matrix product: its order of summation, and so the last bit, may differ with the number of rows.
+    means = (contexts * np.array(belief.means)).sum(axis=1)
     if not belief.draws:
-        return mean, mean + deviation * _normal_draws(action.name) + belief.shared * _normal_draws(NOTHING)
-    rows = np.frombuffer(belief.draws, dtype="<f4").reshape(DRAWS, len(context))
-    # No matrix product: its order of summation, and so the last bit, may differ from machine to machine.
-    drawn: NDArray[np.float64] = (rows * np.array(context)).sum(axis=1)
-    return mean, drawn
+        deviations = np.sqrt(((contexts * np.array(belief.deviations)) ** 2).sum(axis=1))
+        drawn = means[:, None] + deviations[:, None] * _normal_draws(action.name)
+        return means, drawn + belief.shared * _normal_draws(NOTHING)
+    rows = np.frombuffer(belief.draws, dtype="<f4").reshape(DRAWS, contexts.shape[1]).astype(np.float64)
+    if len(contexts) == 1:
+        return means, (rows * contexts).sum(axis=1)[None, :]
+    drawn = np.zeros((len(contexts), DRAWS))
+    for column in range(contexts.shape[1]):
+        drawn += contexts[:, column, None] * rows[:, column]
+    return means, drawn
 
 
 @lru_cache(maxsize=256)

@@ -58,7 +58,7 @@ def outcomes(policy: PolicySnapshot, count: int, seed: int) -> Iterator[Decision
         acted = action != NOTHING and not held
         share = 0.3 if tier == 2 else 0.15
         share += EFFECTS[action][TIERS[tier]] if acted else 0.0
-        revenue = STAKE * (share + float(rng.normal(0, 0.4)))
+        revenue = STAKE * float(rng.random() < share)
         cost = expected_cost(ACTIONS[action], USUAL_ORDER) if acted else 0.0
         yield DecisionOutcome(
             outcome_id=f"o{seed}-{number}",
