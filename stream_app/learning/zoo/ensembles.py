@@ -8,6 +8,7 @@ from stream_app.core.features import FEATURE_NAMES
 from stream_app.learning.inputs import ModelInputs
 from stream_app.learning.kalman import KalmanCore
 from stream_app.learning.scorer import sigmoid
+from stream_app.learning.zoo.chunks import Chunk, Waiting
 from stream_app.learning.zoo.registry import create as create_model
 from stream_app.learning.zoo.rows import not_served
 from stream_app.learning.zoo.types import (
@@ -82,14 +83,14 @@ class Stacked(MeanOfLogits):
     def __init__(self, name: str, members: Sequence[OnlineModel]) -> None:
         super().__init__(name, members)
         self.core = KalmanCore(len(self.members) + 1, _PRIOR_VARIANCE, _INTERCEPT_VARIANCE, _CLIP)
-        self._waiting: list[tuple[Vector, bool, float]] = []
+        self._waiting = Waiting(len(FEATURE_NAMES), CHUNK_ROWS)
 
     def learn(self, features: Features, churned: Labels, weight: Vector) -> None:
         """Take rows in; they are learned when a chunk is full, so that it does not matter how rows are cut."""
         for row, label, importance in zip(features, churned.tolist(), weight.tolist(), strict=True):
-            self._waiting.append((row.astype(np.float64), label, importance))
-            if len(self._waiting) == CHUNK_ROWS:
-                self._learn_chunk()
+            chunk = self._waiting.add(row.astype(np.float64), label, importance)
+            if chunk is not None:
+                self._learn_chunk(chunk)
 
     def predict(self, features: Features) -> Vector:
         """Return P(churn) of every row."""
@@ -103,9 +104,7 @@ class Stacked(MeanOfLogits):
         arrays = (core.count, core.mean, core.squares, core.weights, core.covariance.ravel())
         return super().dump() | {
             "filter": np.concatenate(arrays).tolist(),
-            "waiting": [
-                number for row, label, weight in self._waiting for number in (*row.tolist(), float(label), weight)
-            ],
+            "waiting": self._waiting.dump(),
         }
 
     def load(self, state: ModelState) -> None:
@@ -116,20 +115,15 @@ class Stacked(MeanOfLogits):
             numbers, (width, 2 * width, 3 * width, 4 * width + 1)
         )
         core.covariance = flat.reshape(width + 1, width + 1)
-        rows = np.array(numbers_of(state, "waiting")).reshape(-1, len(FEATURE_NAMES) + 2)
-        self._waiting = [(row[:-2], bool(row[-2]), float(row[-1])) for row in rows]
+        self._waiting.load(numbers_of(state, "waiting"))
 
-    def _learn_chunk(self) -> None:
-        features = np.array([row for row, _, _ in self._waiting], dtype=np.float32)
-        labels = np.array([label for _, label, _ in self._waiting], dtype=np.bool_)
-        weights = np.array([weight for _, _, weight in self._waiting])
-        self._waiting = []
+    def _learn_chunk(self, chunk: Chunk) -> None:
+        features = chunk.rows.astype(np.float32)
         seen, mean = self._seen(features)
-        for values, label, offset, importance in zip(
-            seen, labels.tolist(), mean.tolist(), weights.tolist(), strict=True
-        ):
+        rows = zip(seen, chunk.churned.tolist(), mean.tolist(), chunk.weight.tolist(), strict=True)
+        for values, label, offset, importance in rows:
             self.core.learn(values, float(label), offset, importance, None)
-        super().learn(features, labels, weights)
+        super().learn(features, chunk.churned, chunk.weight)
 
     def _seen(self, features: Features) -> tuple[Vector, Vector]:
         """Return the filter's inputs (members' distances from the mean, and the mean), and the mean (n,)."""

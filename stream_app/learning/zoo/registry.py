@@ -38,7 +38,7 @@ class Entry(NamedTuple):
 
 _PRIOR = {
     "prior_variance": Knob(0.003, 0.0003, 0.03, logarithmic=True),
-    "intercept_variance": Knob(1.0, 0.1, 4.0, logarithmic=True),
+    "intercept_variance": Knob(0.01, 0.003, 1.0, logarithmic=True),
     "clip": Knob(5.0, 2.0, 8.0),
 }
 _RIDGE = Knob(0.0, 0.0, 0.01)
@@ -110,6 +110,13 @@ ENTRIES: dict[str, Entry] = {
         served=False,
     ),
     "boosting": Entry("boosting", "AdaBoost of Hoeffding trees, Platt scaling", _TREES, served=False, slow=True),
+    "lstm": Entry(
+        "lstm",
+        "LSTM over windows of activity, through deep-river",
+        {"rate": _rate(0.005), "units": Knob(16, 4, 64, whole=True), "seed": _SEED},
+        served=False,
+        extra="deep",
+    ),
     "mean-of-logits": Entry("ensembles", "kalman, adagrad and mlp, averaged on the logit", served=False),
     "stacked": Entry(
         "ensembles", "kalman, adagrad, mlp and a forest, weighed by a Kalman filter", served=False, slow=True
