@@ -6,7 +6,6 @@ tells.
 """
 
 from collections.abc import Callable, Sequence
-from hashlib import sha256
 from typing import NamedTuple
 
 import msgspec
@@ -17,18 +16,18 @@ from stream_app.core.effects import PopulationDay, TrainingExample
 from stream_app.core.features import FEATURE_INDEX, FEATURE_LISTS, FEATURE_NAMES, FEATURES_HASH, KIND
 from stream_app.core.packing import unpack
 from stream_app.core.population import BetaGeometric, PopulationTotals
-from stream_app.learning.clustering import CustomerClusters, Sums
-from stream_app.learning.drift import DriftSaved, DriftWatch
+from stream_app.core.times import DAY_MS
+from stream_app.learning.clustering import CustomerClusters, Sums, Waiting
+from stream_app.learning.drift import CUSTOMERS, QUALITY, WATCHED, DriftSaved, DriftWatch
 from stream_app.learning.models import KALMAN, OnlineModel, new_model
 from stream_app.learning.population_keeper import AskedFit, Defer, KeptPopulation, PopulationKeeper, when_asked
 from stream_app.learning.quality import QualityTally
-from stream_app.learning.snapshot import ModelSnapshot
+from stream_app.learning.snapshot import ModelSnapshot, with_version
+from stream_app.learning.weighing import SETTLING_DAYS, Settling, censoring_weight
 from stream_app.learning.zoo.types import ModelState
 
-FORMAT = 1
+FORMAT = 2
 HOLDOUT_ARM = 2
-_LEAST_PROPENSITY = 0.1
-"""Importance weights are clipped at ten times."""
 _RECENT_HALF_LIFE = 5_000.0
 _GROUPS = ("all", "recent", "holdout", "treatment")
 
@@ -63,7 +62,11 @@ class _Saved(msgspec.Struct):
     trained_through_ms: int
     importance: tuple[float, float]
     cluster_sums: dict[int, Sums] = {}
+    cluster_waiting: dict[int, list[Waiting]] = {}
+    cluster_pairs: tuple[float, float] = (0.0, 0.0)
     cluster_mask: int = 0
+    settling_days: float = SETTLING_DAYS
+    first_ms: int = 0
     asked: AskedFit | None = None
 
 
@@ -80,6 +83,8 @@ class Learner:
         What the model sees of the features; None: its own choice.
     defer
         Where BG/NBD is refitted; it makes no difference to the result.
+    settling_days
+        Age of the stream from which examples count fully (see `weighing`).
     """
 
     def __init__(
@@ -88,13 +93,14 @@ class Learner:
         model: str = KALMAN,
         inputs: tuple[str, ...] | None = None,
         defer: Defer = when_asked,
+        settling_days: float = SETTLING_DAYS,
     ) -> None:
         self.horizon_days = horizon_days
         self.model = new_model(model, inputs)
         self.counts: dict[str, int] = {}
         """learned, repeated, censored, unscored, other_horizon, unknown_features, malformed."""
         self.tallies = {name: QualityTally(_RECENT_HALF_LIFE if name == "recent" else 0.0) for name in _GROUPS}
-        self.drift = DriftWatch(tuple(dict.fromkeys(self.model.inputs.bases)))
+        self.drift = DriftWatch(WATCHED)
         self._watched = np.array([FEATURE_INDEX[name] for name in self.drift.names], dtype=np.intp)
         self._kind = FEATURE_INDEX[KIND]
         self._sequences: dict[int, int] = {}
@@ -102,6 +108,7 @@ class Learner:
         self._trained_through_ms = 0
         self._importance = (0.0, 0.0)
         self._clusters = CustomerClusters()
+        self._settling = Settling(settling_days)
         self.on_matured: Callable[[Matured], None] | None = None
         """Told each block before the model learns it, e.g. to let challengers learn the same."""
 
@@ -161,26 +168,24 @@ class Learner:
             intercept=weights.intercept,
             covariance=weights.covariance,
             widening=self._clusters.design_effect(),
-            customer_variance=self._clusters.customer_variance(),
+            spread=self._clusters.spread(),
             population=self.population.population(),
             metrics=self.metrics(),
             trained_examples=self.trained_examples,
             trained_through_ms=self._trained_through_ms,
             effective_examples=total * total / squared if squared else 0.0,
         )
-        digest = sha256(msgspec.json.encode(snapshot)).hexdigest()[:10]
-        version = f"{model.name}-h{self.horizon_days}-{self.trained_examples:09d}-{digest}"
-        return msgspec.structs.replace(snapshot, version=version)
+        return with_version(snapshot)
 
     def metrics(self) -> dict[str, float]:
         """Return prequential metrics as "<group>_<metric>" (all, recent, holdout, treatment), and drift alarms."""
         result = {
             f"{group}_{name}": value for group in _GROUPS for name, value in self.tallies[group].metrics().items()
         }
-        quality = ("quality_adwin", "quality_page_hinkley")
-        for name in quality:
+        whole = (*QUALITY, CUSTOMERS)
+        for name in whole:
             result["drift_" + name] = float(self.drift.alarms.get(name, 0))
-        result["drift_features"] = float(sum(count for name, count in self.drift.alarms.items() if name not in quality))
+        result["drift_features"] = float(sum(count for name, count in self.drift.alarms.items() if name not in whole))
         return result
 
     def checkpoint(self) -> bytes:
@@ -204,7 +209,11 @@ class Learner:
                 trained_through_ms=self._trained_through_ms,
                 importance=self._importance,
                 cluster_sums=self._clusters.sums,
+                cluster_waiting=self._clusters.waiting,
+                cluster_pairs=self._clusters.pairs,
                 cluster_mask=self._clusters.mask,
+                settling_days=self._settling.settling_days,
+                first_ms=self._settling.first_ms,
             )
         )
 
@@ -229,7 +238,10 @@ class Learner:
         kept = KeptPopulation(saved.totals, saved.bgnbd, saved.next_fit_day, saved.asked)
         learner.population = PopulationKeeper(defer, kept)
         learner._trained_through_ms, learner._importance = saved.trained_through_ms, saved.importance
-        learner._clusters.sums, learner._clusters.mask = saved.cluster_sums, saved.cluster_mask
+        clusters = learner._clusters
+        clusters.sums, clusters.mask = saved.cluster_sums, saved.cluster_mask
+        clusters.waiting, clusters.pairs = saved.cluster_waiting, saved.cluster_pairs
+        learner._settling.settling_days, learner._settling.first_ms = saved.settling_days, saved.first_ms
         return learner
 
     def _is_new(self, example: TrainingExample) -> bool:
@@ -272,32 +284,34 @@ class Learner:
         stayed = np.array([example.contacts == 0 for example in examples], dtype=np.bool_)
         holdout = np.array([example.arm == HOLDOUT_ARM for example in examples], dtype=np.bool_)
         propensity = np.array([example.stay_propensity for example in examples])
-        for name, chosen in (
-            ("all", stayed),
-            ("recent", stayed),
-            ("holdout", holdout & stayed),
-            ("treatment", ~holdout),
+        counts = weight * censoring_weight(propensity, holdout)
+        for name, chosen, weighted in (
+            ("all", stayed, counts),
+            ("recent", stayed, counts),
+            ("holdout", holdout & stayed, weight),
+            ("treatment", ~holdout, weight),
         ):
             if chosen.any():
-                self.tallies[name].add(served[chosen], churned[chosen], weight[chosen])
+                self.tallies[name].add(served[chosen], churned[chosen], weighted[chosen])
         self._count("censored", int((~stayed).sum()))
+        settled = self._settling.weight(np.array([example.at_ms for example in examples], dtype=np.int64))
         if not stayed.any():
             return
-        rows, churned, served, weight = rows[stayed], churned[stayed], served[stayed], weight[stayed]
-        importance = weight / np.clip(np.where(holdout[stayed], 1.0, propensity[stayed]), _LEAST_PROPENSITY, 1.0)
+        rows, churned, served, counts = rows[stayed], churned[stayed], served[stayed], counts[stayed]
+        importance = counts * settled[stayed]
         uncensored = [example for example in examples if example.contacts == 0]
         if self.on_matured is not None:
             self.on_matured(Matured(uncensored, rows, churned, importance))
         self.model.learn(rows, churned, importance)
         customers = [example.customer_id for example in uncensored]
-        self._clusters.add(customers, served, churned)
-        safe = np.clip(served, 1e-6, 1.0 - 1e-6)
-        losses = -np.log(np.where(churned, safe, 1.0 - safe))
-        # After an order everybody looks alike, and how many orders fall into a block of examples is chance: only the
-        # calendar
-        # shows the same mixture of customers time after time.
+        moments = [example.at_ms for example in uncensored]
+        self._clusters.add(customers, moments, served, churned, counts, self.horizon_days * DAY_MS)
         looks = rows[:, self._kind] > 0
-        self.drift.update(rows[looks][:, self._watched].astype(np.float64), losses[looks])
+        self.drift.update(
+            rows[looks][:, self._watched].astype(np.float64),
+            (churned - served)[looks],
+            np.array(moments, dtype=np.int64)[looks],
+        )
         self._count("learned", len(rows))
         total, squared = self._importance
         self._importance = (total + float(importance.sum()), squared + float(importance @ importance))

@@ -4,11 +4,12 @@ A row's result is the same bits in whatever block it stands: every operation is 
 That is why there is no matrix product here, whose order of summation may depend on the number of rows.
 """
 
-from math import exp, sqrt
+from math import exp
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import betaincinv
 
 from stream_app.core.features import FEATURE_INDEX, FEATURES, FEATURES_HASH, featurize
 from stream_app.core.outputs import Reason
@@ -20,8 +21,10 @@ from stream_app.learning.snapshot import ModelSnapshot
 PRIOR_VERSION = "prior"
 
 _LOGIT_BOUND = 30.0
-_INTERVAL_DEVIATIONS = 1.6448536269514722
-"""A 90 % interval of a normal."""
+_INTERVAL_TAIL = 0.05
+"""Left out of an interval on either side: it is one of 90 %."""
+_MOST_CORRELATION = 0.95
+_INTERVAL_EDGE = 1e-4
 _THEMES = {feature.name: feature.theme for feature in FEATURES}
 _THEME_NAMES = tuple(sorted(set(_THEMES.values())))
 _LEAST_CONTRIBUTION = 0.005
@@ -165,8 +168,10 @@ class SnapshotScorer:
     def interval(self, features: NDArray[np.float32]) -> tuple[float, float] | None:
         """Return the 90 % interval of one customer's probability.
 
-        It adds up what is not known of the weights (the posterior, widened for repeated customers) and how much
-        customers with the same features differ.
+        The true probability is taken as beta-distributed about the served one. Its variance adds up how much customers
+        with the same features differ and what is not known of the weights (the posterior, widened for repeated
+        customers). A beta, because many a silent customer has gone for good: the truth is then 1, which an interval on
+        the logit cannot reach.
         """
         if self._covariance is None or self.cold_start:
             return None
@@ -174,12 +179,11 @@ class SnapshotScorer:
         row = np.empty(len(inputs) + 1)
         row[0] = 1.0
         row[1:] = inputs
-        variance = float(row @ self._covariance @ row) * self.snapshot.widening + self.snapshot.customer_variance
         logit = float(np.add.reduce(inputs * self._weights)) + self.snapshot.intercept
         if self._offset >= 0:
             logit += float(features[self._offset])
-        reach = _INTERVAL_DEVIATIONS * sqrt(max(variance, 0.0))
-        return bounded_sigmoid(logit - reach), bounded_sigmoid(logit + reach)
+        uncertainty = max(float(row @ self._covariance @ row), 0.0) * self.snapshot.widening
+        return beta_interval(bounded_sigmoid(logit), self.snapshot.spread, uncertainty)
 
     def _standardised(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         scaled = (self._inputs.of_block(features) - self._mean) * self._inverse_scale
@@ -202,6 +206,27 @@ def sigmoid(logit: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return 1 / (1 + e^-logit) with logits bounded at +-30, so that no probability is exactly 0 or 1."""
     probability: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-np.clip(logit, -_LOGIT_BOUND, _LOGIT_BOUND)))
     return probability
+
+
+def beta_interval(probability: float, spread: float, logit_variance: float) -> tuple[float, float]:
+    """Return the 90 % interval of a true probability whose mean is served; it holds the served one.
+
+    Parameters
+    ----------
+    probability
+        As served.
+    spread
+        Share of p (1 - p) by which customers with the same features differ.
+    logit_variance
+        Of the served logit itself; it moves p by p (1 - p) times as much.
+    """
+    mean = min(max(probability, _INTERVAL_EDGE), 1.0 - _INTERVAL_EDGE)
+    correlation = spread + (1.0 - spread) * mean * (1.0 - mean) * logit_variance
+    if correlation <= 0.0:
+        return probability, probability
+    precision = 1.0 / min(correlation, _MOST_CORRELATION) - 1.0
+    low, high = betaincinv(mean * precision, (1.0 - mean) * precision, (_INTERVAL_TAIL, 1.0 - _INTERVAL_TAIL)).tolist()
+    return min(low, probability), max(high, probability)
 
 
 def bounded_sigmoid(logit: float) -> float:

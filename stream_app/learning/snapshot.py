@@ -53,8 +53,8 @@ class ModelSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Posterior covariance of (intercept, weights), row by row; empty: the model has none."""
     widening: float = 1.0
     """Factor on the posterior variance for customers who are seen many times."""
-    customer_variance: float = 0.0
-    """Variance on the logit of what is a customer's own and no feature shows."""
+    spread: float = 0.2
+    """Share of p (1 - p) that is the variance of the true probability among customers with the same features."""
     population: Population = Population()
     metrics: dict[str, float] = {}
     trained_examples: int = 0
@@ -144,12 +144,14 @@ def _check(snapshot: ModelSnapshot) -> None:
         *snapshot.inverse_scale,
         *snapshot.weights,
         *snapshot.covariance,
-        *(snapshot.intercept, snapshot.offset_mean, snapshot.clip, snapshot.widening, snapshot.customer_variance),
+        *(snapshot.intercept, snapshot.offset_mean, snapshot.clip, snapshot.widening, snapshot.spread),
     )
     if not all(map(math.isfinite, numbers)):
         raise SnapshotRefusedError("it holds numbers that are not finite")
     if snapshot.clip <= 0 or snapshot.horizon_days <= 0:
         raise SnapshotRefusedError("clip and horizon_days must be positive")
+    if not 0 <= snapshot.spread < 1:
+        raise SnapshotRefusedError(f"spread is {snapshot.spread}: it must be at least 0 and less than 1")
     if snapshot.features_hash not in FEATURE_LISTS:
         raise SnapshotRefusedError(
             f"feature list {snapshot.features_hash} is unknown: upgrade the workers before the trainer"
@@ -167,7 +169,6 @@ def _check_selection(snapshot: ModelSnapshot) -> None:
     absent = sorted(set(snapshot.selection.values()) - snapshot.alternatives.keys())
     if absent:
         raise SnapshotRefusedError(f"its selection names models that it does not hold: {', '.join(absent)}")
-
 
 
 def check_lists() -> None:

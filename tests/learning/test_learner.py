@@ -1,6 +1,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,7 +12,8 @@ from stream_app.core.features import FEATURE_INDEX, FEATURE_LISTS, FEATURE_NAMES
 from stream_app.core.packing import pack, unpack
 from stream_app.learning.learner import Learner, LearnerRefusedError
 from stream_app.learning.models import MODEL_NAMES
-from tests.support.observed import HORIZON_DAYS, examples_of, shop_rows
+from stream_app.learning.weighing import Settling
+from tests.support.observed import AT_MS, HORIZON_DAYS, examples_of, shop_rows
 
 _FEATURES, _LABELS = shop_rows(300)
 _EXAMPLES = examples_of(_FEATURES, _LABELS)
@@ -83,12 +85,12 @@ def test_what_cannot_be_learned_is_counted_and_moves_nothing(changes: dict[str, 
 
 
 def test_those_who_might_have_been_contacted_count_for_those_who_were() -> None:
-    half, twice = Learner(HORIZON_DAYS), Learner(HORIZON_DAYS)
+    half, twice = Learner(HORIZON_DAYS, settling_days=0), Learner(HORIZON_DAYS, settling_days=0)
     half.learn(examples_of(_FEATURES, _LABELS, stay_propensity=0.5, arm=1))
     twice.learn(examples_of(_FEATURES, _LABELS, weight=2.0))
-    holdout = Learner(HORIZON_DAYS)
+    holdout = Learner(HORIZON_DAYS, settling_days=0)
     holdout.learn(examples_of(_FEATURES, _LABELS, stay_propensity=0.5, arm=2))
-    plain = Learner(HORIZON_DAYS)
+    plain = Learner(HORIZON_DAYS, settling_days=0)
     plain.learn(_EXAMPLES)
 
     assert half.snapshot().weights == twice.snapshot().weights
@@ -118,7 +120,7 @@ def test_examples_of_an_older_list_are_learned_by_name(monkeypatch: pytest.Monke
         pack(np.array([row[FEATURE_INDEX[name]] if name in FEATURE_INDEX else 7.0 for name in old], dtype=np.float32))
         for row in kept
     ]
-    older, present = Learner(HORIZON_DAYS), Learner(HORIZON_DAYS)
+    older, present = Learner(HORIZON_DAYS, settling_days=0), Learner(HORIZON_DAYS, settling_days=0)
     for index, features in enumerate(packed):
         [example] = examples_of(kept[index : index + 1], _LABELS[index : index + 1], first_sequence=index + 1,
                                 features=features, features_hash=list_hash(old))  # fmt: skip
@@ -168,3 +170,39 @@ def test_where_bgnbd_is_computed_makes_no_difference() -> None:
             elsewhere.observe_population(day)
             assert elsewhere.snapshot() == here.snapshot()
     assert here.snapshot().population.bgnbd is not None
+
+
+def test_while_a_stream_is_young_the_prior_rules() -> None:
+    day = 86_400_000
+    early = [
+        msgspec.structs.replace(example, at_ms=AT_MS + index % 30 * day, due_ms=AT_MS + (index % 30 + 30) * day)
+        for index, example in enumerate(_EXAMPLES)
+    ]
+    later = [
+        msgspec.structs.replace(example, at_ms=example.at_ms + 60 * day, sequence=example.sequence + 1000)
+        for example in early
+    ]
+    settling, hasty = Learner(HORIZON_DAYS), Learner(HORIZON_DAYS, settling_days=0)
+    for learner in (settling, hasty):
+        learner.learn(early)
+    moved = [float(np.abs(learner.snapshot().weights).sum()) for learner in (settling, hasty)]
+    for learner in (settling, hasty):
+        learner.learn(later)
+
+    assert moved[0] < 0.5 * moved[1]
+    assert settling.snapshot().effective_examples < hasty.snapshot().effective_examples
+    assert float(np.abs(settling.snapshot().weights).sum()) > 2.0 * moved[0]
+
+
+@settings(max_examples=20)
+@given(block=st.integers(1, 60))
+def test_settling_does_not_depend_on_blocks(block: int) -> None:
+    random = np.random.default_rng(3)
+    at_ms = AT_MS + random.integers(0, 90 * 86_400_000, 200)
+    whole, cut = Settling(60.0), Settling(60.0)
+
+    parts = [cut.weight(at_ms[start : start + block]) for start in range(0, len(at_ms), block)]
+
+    assert np.array_equal(np.concatenate(parts), whole.weight(at_ms))
+    assert whole.first_ms == cut.first_ms == at_ms.min()
+    assert float(whole.weight(np.array([int(at_ms.min()) + 61 * 86_400_000]))[0]) == 1.0

@@ -4,7 +4,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_app.evaluation.measures import auc, average_precision, calibration, confusion, difference_error, measures
-from stream_app.learning.drift import BLOCK, DriftWatch
 from stream_app.learning.quality import QualityTally
 
 _rows = st.lists(st.tuples(st.floats(0.0, 1.0), st.booleans()), min_size=2, max_size=60).filter(
@@ -100,58 +99,3 @@ def test_the_error_of_a_difference_knows_that_customers_repeat() -> None:
     copied = difference_error(score.repeat(5), other.repeat(5), churned.repeat(5), np.arange(300).repeat(5))
 
     assert copied == pytest.approx(once, rel=0.35)
-
-
-class TestDrift:
-    def test_stationary_streams_raise_next_to_no_alarm(self) -> None:
-        random = np.random.default_rng(6)
-        alarms = 0
-        for _ in range(10):
-            watch = DriftWatch(("x", "y", "z"))
-            rows = random.normal(5.0, 2.0, size=(BLOCK * 300, 3))
-            alarms += len(watch.update(rows, random.exponential(0.5, len(rows))))
-
-        assert alarms <= 1
-
-    @pytest.mark.parametrize(("shift", "most_blocks"), [(1.0, 8), (0.6, 20)])
-    def test_a_shift_is_seen_soon_and_named(self, shift: float, most_blocks: int) -> None:
-        random = np.random.default_rng(7)
-        watch = DriftWatch(("steady", "moving"))
-        watch.update(random.normal(size=(BLOCK * 100, 2)), np.zeros(BLOCK * 100))
-        rows = random.normal(size=(BLOCK * most_blocks, 2))
-        rows[:, 1] += shift
-
-        assert set(watch.update(rows, np.zeros(len(rows)))) == {"moving"}
-
-    def test_what_grows_by_nature_is_not_watched(self) -> None:
-        watch = DriftWatch(("log_tenure",))
-        rows = np.linspace(0.0, 100.0, BLOCK * 200)[:, np.newaxis]
-
-        assert watch.update(rows, np.zeros(len(rows))) == []
-
-    def test_a_watch_goes_on_from_a_checkpoint(self) -> None:
-        random = np.random.default_rng(8)
-        watch = DriftWatch(("steady", "moving", "constant"))
-        rows = random.normal(size=(BLOCK * 80, 3))
-        rows[:, 2] = 0.0
-        rows[BLOCK * 50 :, 1] += 2.0
-        cut = BLOCK * 50 - 7
-        watch.update(rows[:cut], np.zeros(cut))
-        copy = DriftWatch(watch.names)
-        copy.load(watch.save())
-
-        raised = [each.update(rows[cut:], np.zeros(len(rows) - cut)) for each in (watch, copy)]
-
-        assert raised[0] == raised[1]
-        assert set(raised[0]) == {"moving"}
-
-    def test_worse_quality_raises_the_alarm_and_better_does_not(self) -> None:
-        random = np.random.default_rng(9)
-        worse, better = DriftWatch(("x",)), DriftWatch(("x",))
-        losses = random.exponential(0.4, BLOCK * 200) + 0.5
-        steps = np.where(np.arange(len(losses)) < BLOCK * 120, 0.0, 0.4)
-
-        assert set(worse.update(np.zeros((len(losses), 1)), losses + steps)) == {
-            "quality_adwin", "quality_page_hinkley",
-        }  # fmt: skip
-        assert better.update(np.zeros((len(losses), 1)), losses - steps) == []

@@ -9,7 +9,7 @@ from stream_app.core.state import CustomerState
 from stream_app.learning.inputs import DEFAULT_INPUTS, ModelInputs
 from stream_app.learning.learner import Learner
 from stream_app.learning.models import ADAGRAD, KALMAN, KalmanModel, new_model
-from stream_app.learning.scorer import PriorScorer, SnapshotScorer, bounded_sigmoid
+from stream_app.learning.scorer import PriorScorer, SnapshotScorer, beta_interval, bounded_sigmoid
 from stream_app.learning.snapshot import ModelSnapshot, SnapshotRefusedError, decode_snapshot, encode_snapshot
 from tests.support.observed import HORIZON_DAYS, customers, examples_of, raw_rows, shop_rows
 
@@ -17,7 +17,7 @@ _FEATURES, _LABELS = shop_rows(600)
 
 
 def _trained(model: str = KALMAN) -> ModelSnapshot:
-    learner = Learner(HORIZON_DAYS, model)
+    learner = Learner(HORIZON_DAYS, model, settling_days=0)
     learner.learn(examples_of(_FEATURES, _LABELS))
     return learner.snapshot()
 
@@ -39,15 +39,9 @@ def test_the_snapshot_scores_what_the_river_pipeline_predicts() -> None:
 def test_the_adagrad_snapshot_scores_what_rivers_regression_predicts() -> None:
     model = new_model(ADAGRAD)
     model.learn(_FEATURES, _LABELS, np.ones(len(_LABELS)))
-    inputs = [dict(zip(model.inputs.names, row, strict=True)) for row in model.inputs.of_block(_FEATURES).tolist()]
-
     scores = SnapshotScorer(_SNAPSHOTS[ADAGRAD]).score(_FEATURES)
 
-    expected = [
-        model.regression.predict_proba_one(model.scaler.transform_one(row))[True]  # type: ignore[attr-defined]  # AdaGradModel
-        for row in inputs
-    ]
-    assert scores == pytest.approx(expected, abs=1e-9)
+    assert scores == pytest.approx(model.predict(_FEATURES), abs=1e-9)
 
 
 @pytest.mark.parametrize("model", [KALMAN, ADAGRAD])
@@ -94,7 +88,9 @@ def test_the_interval_holds_the_score(state: CustomerState) -> None:
     interval = scorer.interval(features[0])
 
     assert interval is not None
-    assert 0.0 <= interval[0] <= float(scorer.score(features)[0]) <= interval[1] <= 1.0
+    score = float(scorer.score(features)[0])
+    assert 0.0 <= interval[0] <= score * (1.0 + 1e-12)
+    assert score * (1.0 - 1e-12) <= interval[1] <= 1.0
 
 
 def test_the_interval_narrows_with_experience() -> None:
@@ -179,3 +175,21 @@ def test_one_row_has_the_inputs_that_it_has_in_a_block(states: list[CustomerStat
     rows = np.array([inputs.of_row(row) for row in features])
 
     assert np.array_equal(rows, inputs.of_block(features))
+
+
+@pytest.mark.parametrize("spread", [0.05, 0.2, 0.5])
+def test_the_interval_holds_nine_in_ten_of_what_differs_by_the_spread(spread: float) -> None:
+    random = np.random.default_rng(9)
+    score = random.uniform(0.05, 0.95, 20_000)
+    precision = 1.0 / spread - 1.0
+    true = random.beta(score * precision, (1.0 - score) * precision)
+    ends = np.array([beta_interval(each, spread, 0.0) for each in score.tolist()])
+
+    covered = (ends[:, 0] <= true) & (true <= ends[:, 1])
+
+    assert covered.mean() == pytest.approx(0.9, abs=0.02)
+    assert beta_interval(0.4, spread, 2.0)[1] > beta_interval(0.4, spread, 0.0)[1]
+
+
+def test_an_interval_without_any_doubt_is_the_score() -> None:
+    assert beta_interval(0.4, 0.0, 0.0) == (0.4, 0.4)

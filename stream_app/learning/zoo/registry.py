@@ -1,15 +1,22 @@
 """Which models there are. Light to import: a model's own file, and River, are loaded when it is created."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, NamedTuple
 
+from stream_app.core.features import FEATURES
+from stream_app.core.features_visits import VISIT_FEATURES, VOICE_FEATURES
+from stream_app.learning.inputs import feature_of
 from stream_app.learning.zoo.types import OnlineModel
 
 KALMAN = "kalman"
 KALMAN_ORDERS = "kalman-orders"
 ADAGRAD = "adagrad"
 DEFAULT_MODEL = KALMAN
+
+_THEMES = {feature.name: feature.theme for feature in FEATURES}
+_VISITS = frozenset(feature.name for feature in VISIT_FEATURES)
+_VOICE = frozenset(feature.name for feature in VOICE_FEATURES)
 
 
 class Knob(NamedTuple):
@@ -32,6 +39,8 @@ class Entry(NamedTuple):
     """Whether workers can serve it: it has an array form. Others are for evaluation and as challengers only."""
     extra: str = ""
     """The optional dependency that it needs."""
+    chooses_inputs: bool = True
+    """Whether families of inputs can be switched off; an ensemble's members choose for themselves."""
     slow: bool = False
     """Whether a row costs about a millisecond: evaluation lets it learn from a share of the customers."""
 
@@ -117,12 +126,27 @@ ENTRIES: dict[str, Entry] = {
         served=False,
         extra="deep",
     ),
-    "mean-of-logits": Entry("ensembles", "kalman, adagrad and mlp, averaged on the logit", served=False),
+    "mean-of-logits": Entry(
+        "ensembles", "kalman, adagrad and mlp, averaged on the logit", served=False, chooses_inputs=False
+    ),
     "stacked": Entry(
-        "ensembles", "kalman, adagrad, mlp and a forest, weighed by a Kalman filter", served=False, slow=True
+        "ensembles",
+        "kalman, adagrad, mlp and a forest, weighed by a Kalman filter",
+        chooses_inputs=False,
+        served=False,
+        slow=True,
     ),
 }
 MODEL_NAMES = tuple(ENTRIES)
+
+FAMILIES: dict[str, Callable[[str], bool]] = {
+    "crossed": lambda name: feature_of(name) != name,
+    "value": lambda name: _THEMES[feature_of(name)] == "value",
+    "visits": lambda name: feature_of(name) in _VISITS,
+    "voice": lambda name: feature_of(name) in _VOICE,
+}
+"""Families of inputs that an option of 0 leaves out: products with the kind, amounts, clicks, texts."""
+_SWITCH = Knob(1, 0, 1, whole=True)
 
 
 def create(name: str, inputs: tuple[str, ...] | None = None, options: Mapping[str, float] | None = None) -> OnlineModel:
@@ -145,8 +169,14 @@ def create(name: str, inputs: tuple[str, ...] | None = None, options: Mapping[st
         When the model's optional dependency is not installed; the message names the extra.
     """
     module: Any = import_module(f"stream_app.learning.zoo.{entry_of(name).module}")
-    model: OnlineModel = module.create(name, inputs, options_of(name, options))
-    return model
+    chosen = options_of(name, options)
+    off = [belongs for family, belongs in FAMILIES.items() if chosen.pop(family, 1.0) < 0.5]  # noqa: PLR2004 - a switch
+    model: OnlineModel = module.create(name, inputs, chosen)
+    if not off:
+        return model
+    kept = tuple(one for one in model.inputs.names if not any(belongs(one) for belongs in off))
+    reduced: OnlineModel = module.create(name, kept, chosen)
+    return reduced
 
 
 def entry_of(name: str) -> Entry:
@@ -156,9 +186,15 @@ def entry_of(name: str) -> Entry:
     return ENTRIES[name]
 
 
+def knobs_of(name: str) -> dict[str, Knob]:
+    """Return a model's own knobs and, where it chooses its inputs itself, a switch for each family of them."""
+    entry = entry_of(name)
+    return dict(entry.knobs) | (dict.fromkeys(FAMILIES, _SWITCH) if entry.chooses_inputs else {})
+
+
 def options_of(name: str, given: Mapping[str, float] | None = None) -> dict[str, float]:
     """Return all options of a model, the given ones over the defaults; raises ValueError for one that it lacks."""
-    knobs = entry_of(name).knobs
+    knobs = knobs_of(name)
     unknown = [option for option in given or {} if option not in knobs]
     if unknown:
         known = ", ".join(knobs) or "none"
