@@ -36,6 +36,7 @@ COMMANDS: dict[str, Entry] = {
     "topics": Entry("topics", "app", "Create the topics, or check how they are set up."),
     "schemas": Entry("schemas", "app", "Export the contracts, or check them."),
     "model": Entry("model", "app", "List, show, pin and roll back model snapshots."),
+    "champion": Entry("champion", "app", "Show, promote, approve and roll back the model that serves."),
     "policy": Entry("policy", "app", "Check, compare, judge and learn policies; measure their lift."),
     "report": Entry("policy", "lift", "Tell what the interventions achieved, against the holdout."),
     "subscribe": Entry("subscribe", "command", "Take interventions off their topic and deliver each once."),
