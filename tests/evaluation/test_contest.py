@@ -6,10 +6,6 @@ import numpy as np
 import pytest
 
 from stream_app.cli.main import main
-from stream_app.core.events import OrderEvent, OrderItem
-from stream_app.core.records import Position, Record
-from stream_app.core.times import DAY_MS, from_ms, iso
-from stream_app.core.topics import Topic
 from stream_app.engine.policy import EnginePolicy
 from stream_app.evaluation.contest import (
     Importances,
@@ -25,41 +21,14 @@ from stream_app.evaluation.running import PassResult, run_pass
 from stream_app.learning.learner import Learner
 from stream_app.learning.zoo.registry import create
 from stream_app.sentiment.protocol import NeutralSentiment
-
-HORIZON_DAYS = 20
-START_MS = 19_000 * DAY_MS
-
-
-def _orders() -> list[tuple[int, str, float]]:
-    """Return (time, customer, amount) of a shop where some leave: by event time."""
-    random = np.random.default_rng(11)
-    orders: list[tuple[int, str, float]] = []
-    for number in range(60):
-        at, gap = float(random.uniform(0, 60)), float(random.uniform(3, 40))
-        while at < 200 and random.random() > 0.08:
-            orders.append((START_MS + int(at * DAY_MS), f"c{number}", round(float(random.uniform(5, 90)), 2)))
-            at += float(random.exponential(gap))
-    return sorted(orders)
-
-
-def _record(offset: int, at_ms: int, customer_id: str, amount: float) -> Record:
-    event = OrderEvent(
-        customer_id=customer_id,
-        timestamp=from_ms(at_ms),
-        event_id=f"e{offset}",
-        order_id=f"o{offset}",
-        amount=amount,
-        items=(OrderItem(product_id="p", quantity=1, unit_price=amount),),
-    )
-    return Record(Position(Topic.ORDERS, 0, offset), customer_id, at_ms, event)
+from tests.support.small_shop import HORIZON_DAYS, shop_records, write_orders
 
 
 @cache
 def _pass() -> tuple[PassResult, Stream]:
     learner = Learner(HORIZON_DAYS)
     importances = Importances(learner)
-    records = [_record(offset, *order) for offset, order in enumerate(_orders())]
-    result = run_pass(records, learner, EnginePolicy(horizon_days=HORIZON_DAYS), NeutralSentiment())
+    result = run_pass(shop_records(), learner, EnginePolicy(horizon_days=HORIZON_DAYS), NeutralSentiment())
     return result, stream_of(result, importances)
 
 
@@ -109,20 +78,6 @@ def test_memory_counts_arrays_and_nothing_twice() -> None:
     assert bytes_of([shared, shared]) - bytes_of([shared]) < 100
 
 
-def _write(path: Path) -> Path:
-    lines = [
-        json.dumps(
-            {
-                "customer_id": customer_id, "timestamp": iso(at_ms), "event_id": f"e{number}", "order_id": f"o{number}",
-                "amount": amount, "items": [{"product_id": "p", "quantity": 1, "unit_price": amount}],
-            }
-        )
-        for number, (at_ms, customer_id, amount) in enumerate(_orders())
-    ]  # fmt: skip
-    path.write_text("\n".join(lines), encoding="utf-8")
-    return path
-
-
 def _run(*arguments: str) -> object:
     with pytest.raises(SystemExit) as ended:
         main(["evaluate", *arguments])
@@ -130,7 +85,7 @@ def _run(*arguments: str) -> object:
 
 
 def test_the_command_writes_one_table_for_each_shop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    files, page = str(_write(tmp_path / "orders.jsonl")), tmp_path / "models.md"
+    files, page = str(write_orders(tmp_path / "orders.jsonl")), tmp_path / "models.md"
 
     for title, model in (("One", "knn"), ("Other", "knn"), ("One", "naive-bayes")):
         models = ("--model", "kalman", "--model", model)
@@ -146,7 +101,7 @@ def test_the_command_writes_one_table_for_each_shop(tmp_path: Path, capsys: pyte
 
 
 def test_a_table_needs_a_contest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    files = str(_write(tmp_path / "orders.jsonl"))
+    files = str(write_orders(tmp_path / "orders.jsonl"))
 
     assert _run(files, "--table", str(tmp_path / "models.md")) == 2
     assert "--model all" in capsys.readouterr().err

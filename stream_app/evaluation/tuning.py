@@ -1,0 +1,196 @@
+"""What tuning may choose from, and what a choice is worth: blocked in time, and blind to the test.
+
+A candidate is a model with its options and the settings that make labels. It is judged on blocks of consecutive time
+before the test, prequentially as always; a label that falls due after the start of the test is not looked at. All
+candidates are judged on the same observations, those that the present settings take, however many more a candidate
+learns from.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_app.core.features import FEATURE_INDEX
+from stream_app.evaluation.contest import Stream, run_model
+from stream_app.evaluation.measures import measures
+from stream_app.learning.inputs import feature_of
+from stream_app.learning.zoo.registry import FAMILIES, create, knobs_of
+
+BLOCKS = 3
+JUDGED_FROM = 0.25
+"""Share of the span that only teaches."""
+TEST_FROM = 0.6
+
+
+class LabelSettings(NamedTuple):
+    """How often silent customers are looked at, and for how long: which observations there are to learn from."""
+
+    observation_days: int
+    eligible_days: int
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """One choice."""
+
+    model: str
+    options: dict[str, float]
+    labels: LabelSettings
+
+    @property
+    def spec(self) -> str:
+        """The model as configuration names it, with the options that differ from its defaults."""
+        knobs = knobs_of(self.model)
+        changed = {name: value for name, value in self.options.items() if value != knobs[name].default}
+        listed = ",".join(f"{name}={value:g}" for name, value in sorted(changed.items()))
+        return f"{self.model}:{listed}" if listed else self.model
+
+
+class Judged(NamedTuple):
+    """A candidate's log loss, on average over the blocks and in each; and its AUC, in the same way."""
+
+    log_loss: float
+    by_block: tuple[float, ...]
+    auc: float
+
+
+class Suggests(Protocol):
+    """An Optuna trial, as far as it is needed."""
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """Choose one."""
+        ...
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        """Choose a number."""
+        ...
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
+        """Choose a whole number."""
+        ...
+
+
+def suggest(
+    trial: Suggests, models: Sequence[str], labels: Sequence[LabelSettings], varied: NDArray[np.bool_] | None = None
+) -> Candidate:
+    """Let a sampler choose model, options and label settings.
+
+    Parameters
+    ----------
+    trial
+        What chooses.
+    models, labels
+        What there is to choose from.
+    varied
+        Which features are not constant: a family of inputs that says nothing is not worth a trial; None: all.
+    """
+    model = str(trial.suggest_categorical("model", list(models)))
+    options: dict[str, float] = {}
+    for name, knob in knobs_of(model).items():
+        if knob.low == knob.high:
+            continue
+        if varied is not None and not _matters(model, name, varied):
+            continue
+        parameter = f"{model}/{name}"
+        if knob.whole:
+            options[name] = float(trial.suggest_int(parameter, int(knob.low), int(knob.high)))
+        else:
+            options[name] = trial.suggest_float(parameter, knob.low, knob.high, log=knob.logarithmic)
+    chosen = labels[0]
+    if len(labels) > 1:
+        chosen = labels[int(trial.suggest_categorical("labels", list(range(len(labels)))))]
+    return Candidate(model, options, chosen)
+
+
+class Judge:
+    """Judges candidates on the observations of the present settings.
+
+    Parameters
+    ----------
+    streams
+        Returns the observations that label settings make; called once for each.
+    present
+        The settings in force: what they take is what is judged.
+    span
+        First and last event time in milliseconds.
+    """
+
+    def __init__(
+        self, streams: Callable[[LabelSettings], Stream], present: LabelSettings, span: tuple[int, int]
+    ) -> None:
+        self._make = streams
+        self._streams: dict[LabelSettings, Stream] = {}
+        self.present = present
+        first, length = span[0], span[1] - span[0]
+        self.edges = tuple(
+            first + int(share * length) for share in np.linspace(JUDGED_FROM, TEST_FROM, BLOCKS + 1).tolist()
+        )
+        """Where the blocks begin and end; the last is the start of the test."""
+        self._judged_keys = _keys(self.stream(present))
+
+    def stream(self, labels: LabelSettings) -> Stream:
+        """Return the observations that label settings make."""
+        if labels not in self._streams:
+            self._streams[labels] = self._make(labels)
+        return self._streams[labels]
+
+    def judge(self, candidate: Candidate, show: Callable[[int], None] | None = None) -> Judged:
+        """Return what a candidate is worth before the test; nothing after it is scored, learned or looked at."""
+        stream = _before(self.stream(candidate.labels), self.edges[-1])
+        observed = stream.observed
+        judged = np.isin(_keys(stream), self._judged_keys)
+        blocks = [
+            judged & (observed.at_ms >= start) & (observed.at_ms < stop)
+            for start, stop in zip(self.edges[:-1], self.edges[1:], strict=True)
+        ]
+        trial = run_model(stream, create(candidate.model, None, candidate.options), np.any(blocks, axis=0), show=show)
+        found = [measures(trial.probability[block], observed.churned[block]) for block in blocks if block.any()]
+        if not found:
+            raise ValueError("no label is known before the last 40 % of the time span: there is nothing to tune on")
+        losses = tuple(one["log_loss"] for one in found)
+        return Judged(float(np.mean(losses)), losses, float(np.nanmean([one["auc"] for one in found])))
+
+    def test(self, candidate: Candidate) -> dict[str, dict[str, float]]:
+        """Return a candidate's measures in the test by kind of observation: to be asked once, when all is chosen."""
+        stream = self.stream(candidate.labels)
+        observed = stream.observed
+        judged = np.isin(_keys(stream), self._judged_keys) & stream.in_test
+        trial = run_model(stream, create(candidate.model, None, candidate.options), judged)
+        return {
+            kind: measures(trial.probability[chosen], observed.churned[chosen])
+            for kind, number in (("calendar", 1), ("event", 0))
+            for chosen in [judged & (observed.kind == number)]
+        }
+
+
+def configuration(candidate: Candidate, present: LabelSettings) -> dict[str, str]:
+    """Return the settings that put a candidate to work: as a challenger, which serves once it has proved itself."""
+    result = {"STREAM_APP_CHALLENGERS": msgspec.json.encode([candidate.spec]).decode()}
+    for name, now in present._asdict().items():
+        wanted = getattr(candidate.labels, name)
+        if wanted != now:
+            result[f"STREAM_APP_{name.upper()}"] = str(wanted)
+    return result
+
+
+def _matters(model: str, option: str, varied: NDArray[np.bool_]) -> bool:
+    if option not in FAMILIES:
+        return True
+    names = [name for name in create(model).inputs.names if FAMILIES[option](name)]
+    return any(varied[FEATURE_INDEX[feature_of(name)]] for name in names)
+
+
+def _keys(stream: Stream) -> NDArray[np.int64]:
+    """Return one number for each observation, from its customer, time and kind."""
+    observed = stream.observed
+    keys: NDArray[np.int64] = (observed.at_ms * 2 + observed.kind) * 1_000_003 + observed.customer
+    return keys
+
+
+def _before(stream: Stream, end_ms: int) -> Stream:
+    """Return the observations whose labels fell due before a time; labels are in the order of their times."""
+    count = int(np.searchsorted(np.maximum.accumulate(stream.observed.due_ms), end_ms, side="right"))
+    kept = np.arange(len(stream.observed)) < count
+    return Stream(stream.observed.chosen(kept), stream.known[:count], stream.importance[:count], stream.test_start_ms)
