@@ -1,6 +1,7 @@
 """What `feed` and `replay` share: opening event files, and showing on a terminal how far they are read."""
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
@@ -9,11 +10,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from stream_app.adapters.event_files import ONLINE_RETAIL_PRESET, EventFile, EventFileError
+from stream_app.adapters.event_files import ONLINE_RETAIL_PRESET, EventFile, EventFileError, merge_by_event_time
 from stream_app.adapters.retail_csv import RetailCsv
 from stream_app.cli.errors import CommandError, ExitCode
+from stream_app.core.records import Record
 from stream_app.core.times import iso
-from stream_app.core.topics import Topic
+from stream_app.core.topics import CUSTOMER_TOPICS, Topic
+from stream_app.wire.decode import decode
+from stream_app.wire.rejection import Rejection
 
 
 class InputTopic(StrEnum):
@@ -89,3 +93,18 @@ def progress_over(files: Sequence[OpenFile], title: str) -> Iterator[Callable[[i
             )
 
         yield show
+
+
+def customer_records(opened: Sequence[OpenFile], rejected: Counter[str]) -> Iterator[Record]:
+    """Yield the valid customer events of files, merged by event time; count the others by reason in `rejected`."""
+    offsets: Counter[Topic] = Counter()
+    for event in merge_by_event_time(opened):
+        if event.topic not in CUSTOMER_TOPICS:
+            continue
+        offset = offsets[event.topic]
+        offsets[event.topic] += 1
+        record = decode(event.topic, event.customer_id.encode(), event.value, None, 0, offset, 0)
+        if isinstance(record, Record):
+            yield record
+        else:
+            rejected[record.code if isinstance(record, Rejection) else "not_an_event"] += 1

@@ -17,7 +17,7 @@ from stream_app.core.features import FEATURE_INDEX
 from stream_app.evaluation.contest import Stream, run_model
 from stream_app.evaluation.measures import measures
 from stream_app.learning.inputs import feature_of
-from stream_app.learning.zoo.registry import FAMILIES, create, knobs_of
+from stream_app.learning.zoo.registry import DEFAULT_MODEL, FAMILIES, create, knobs_of
 
 BLOCKS = 3
 JUDGED_FROM = 0.25
@@ -165,9 +165,28 @@ class Judge:
         }
 
 
+def choose(tried: Sequence[tuple[Candidate, Judged]]) -> tuple[Candidate, Judged]:
+    """Return the best of what was tried; the first is what is configured now, and stays unless it is clearly beaten.
+
+    Clearly is: in every block. The best of many tries is always better on average on the data that it was chosen by;
+    a candidate that is worse at some time owes it to luck more often than not.
+    """
+    present = tried[0]
+    better = [
+        one
+        for one in tried
+        if all(mine < theirs for mine, theirs in zip(one[1].by_block, present[1].by_block, strict=True))
+    ]
+    return min(better, key=lambda one: one[1].log_loss, default=present)
+
+
 def configuration(candidate: Candidate, present: LabelSettings) -> dict[str, str]:
-    """Return the settings that put a candidate to work: as a challenger, which serves once it has proved itself."""
-    result = {"STREAM_APP_CHALLENGERS": msgspec.json.encode([candidate.spec]).decode()}
+    """Return the settings that put a candidate to work: as a challenger, which serves once it has proved itself.
+
+    The default model is none, and label settings as they are need no setting.
+    """
+    challenges = candidate.spec != DEFAULT_MODEL
+    result = {"STREAM_APP_CHALLENGERS": msgspec.json.encode([candidate.spec]).decode()} if challenges else {}
     for name, now in present._asdict().items():
         wanted = getattr(candidate.labels, name)
         if wanted != now:

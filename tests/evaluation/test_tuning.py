@@ -9,7 +9,7 @@ import pytest
 from stream_app.engine.policy import EnginePolicy
 from stream_app.evaluation.contest import Importances, Stream, stream_of
 from stream_app.evaluation.running import run_pass
-from stream_app.evaluation.tuning import Candidate, Judge, LabelSettings, configuration, suggest
+from stream_app.evaluation.tuning import Candidate, Judge, Judged, LabelSettings, choose, configuration, suggest
 from stream_app.learning.learner import Learner
 from stream_app.learning.specs import create_spec, parse_spec
 from stream_app.learning.zoo.registry import ENTRIES, MODEL_NAMES, knobs_of, options_of
@@ -133,3 +133,15 @@ def test_the_configuration_is_one_that_the_product_takes() -> None:
         "STREAM_APP_OBSERVATION_DAYS": "7",
     }
     assert not any("*" in name for name in create_spec(best.spec).inputs.names)
+
+
+def test_the_present_settings_stay_unless_they_are_beaten_in_every_block() -> None:
+    lucky = Candidate("adagrad", {"rate": 0.4}, PRESENT)
+    better = Candidate("adagrad", {"rate": 0.1}, PRESENT)
+    present = (NOW, Judged(0.6, (0.6, 0.6, 0.6), 0.7))
+    mixed = (lucky, Judged(0.5, (0.3, 0.3, 0.9), 0.7))
+    steady = (better, Judged(0.59, (0.59, 0.59, 0.59), 0.7))
+
+    assert choose([present, mixed]) == present
+    assert choose([present, mixed, steady]) == steady
+    assert configuration(NOW, PRESENT) == {}

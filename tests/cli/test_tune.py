@@ -1,0 +1,56 @@
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from stream_app.cli.main import main
+from stream_app.cli.tune import labels_to_try
+from stream_app.evaluation.tuning import LabelSettings
+from tests.support.small_shop import write_orders
+
+
+def _run(*arguments: str) -> object:
+    with pytest.raises(SystemExit) as ended:
+        main(["tune", *arguments])
+    return ended.value.code
+
+
+def test_without_optuna_the_remedy_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+
+    assert _run(str(write_orders(tmp_path / "orders.jsonl"))) == 3
+    assert "stream-app[bench]" in capsys.readouterr().err
+
+
+def test_an_unknown_model_is_told_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run(str(write_orders(tmp_path / "orders.jsonl")), "--model", "oracle") == 2
+    assert "kalman" in capsys.readouterr().err
+
+
+def test_label_settings_fall_on_days_that_are_scored() -> None:
+    assert labels_to_try(LabelSettings(14, 180), 7) == [
+        LabelSettings(14, 180),
+        LabelSettings(7, 180),
+        LabelSettings(14, 360),
+    ]
+    assert LabelSettings(7, 180) not in labels_to_try(LabelSettings(14, 180), 14)
+
+
+def test_a_search_writes_settings_and_a_report_and_repeats_itself(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("optuna", reason="tuning needs the extra 'bench'")
+    files, out, report = str(write_orders(tmp_path / "orders.jsonl")), tmp_path / "t.env", tmp_path / "t.md"
+    options = ("--trials", "5", "--horizon-days", "20", "--out", str(out), "--report", str(report), "--json")
+
+    assert _run(files, *options) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert _run(files, *options) == 0
+    assert json.loads(capsys.readouterr().out) == first
+
+    assert len(first["tried"]) == 6
+    assert first["best"] in report.read_text(encoding="utf-8")
+    assert all(f"{name}={value}" in out.read_text(encoding="utf-8") for name, value in first["settings"].items())
