@@ -33,6 +33,7 @@ COMMANDS: dict[str, Entry] = {
     "simulate": Entry("simulate", "command", "Make a plausible shop with known truth, to a file or to Kafka."),
     "replay": Entry("replay", "command", "Run engine and learner over event files, without Kafka."),
     "evaluate": Entry("evaluate", "command", "Measure how well churn is predicted, on event files."),
+    "tune": Entry("tune", "command", "Search for a better model and label settings, on event files."),
     "topics": Entry("topics", "app", "Create the topics, or check how they are set up."),
     "schemas": Entry("schemas", "app", "Export the contracts, or check them."),
     "model": Entry("model", "app", "List, show, pin and roll back model snapshots."),
