@@ -31,6 +31,7 @@ class Standing(_Told):
     difference: float | None = Field(description="Mean weekly difference, nats; positive: the challenger is better.")
     low: float | None = Field(description="Lower bound that holds at all looks together; null: none yet.")
     high: float | None = Field(description="Upper bound likewise.")
+    recent: float | None = Field(description="Mean difference of the last eight weeks alone; null before the first.")
     error_rate: float = Field(description="Share of the error rate that the bounds are wrong with, at most.")
     since: AwareDatetime = Field(description="Where the comparison that is shown begins.")
 

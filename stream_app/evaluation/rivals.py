@@ -8,7 +8,7 @@ The streams come as matured examples, as a trainer gets them; customers differ b
 have shocks in common.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -32,7 +32,8 @@ _TRUE_WEIGHTS = (0.8, -0.5, -0.2, -0.4)
 _CUSTOMER_DEVIATION = 0.5
 _WEEK_DEVIATION = 0.15
 _FIRST_DAY = 20_000
-_EXTRA_WEIGHT = 0.4
+ADVANTAGE = 0.4
+"""Weight of what the better model alone sees: worth about 0.012 nats."""
 
 
 class Bootstrapped:
@@ -119,9 +120,15 @@ def same_models(
 
 
 def better_model(
-    runs: int, challengers: int, weeks: int, rules: PromotionRules, customers: int = 300, first_seed: int = 0
+    runs: int,
+    challengers: int,
+    weeks: int,
+    rules: PromotionRules,
+    customers: int = 300,
+    first_seed: int = 0,
+    advantage: float = ADVANTAGE,
 ) -> ContestResult:
-    """Let one challenger among several see an input more that counts; promotions of it are right."""
+    """Let one challenger among several see an input more that counts by `advantage`; promotions of it are right."""
     first: list[int] = []
     for run in range(runs):
         models: dict[str, OnlineModel] = {
@@ -130,13 +137,16 @@ def better_model(
         }
         models["better"] = _model((*SEEN_BY_ALL, SEEN_BY_BETTER), "better")
         champion = _model(SEEN_BY_ALL, "champion")
-        found = _first_promotion(champion, models, rules, stream(first_seed + run, weeks, customers), "better")
+        days = stream(first_seed + run, weeks, customers, advantage=advantage)
+        found = _first_promotion(champion, models, rules, days, "better")
         if found is not None:
             first.append(found)
     return ContestResult(runs, challengers, weeks, len(first), tuple(first))
 
 
-def stream(seed: int, weeks: int, customers: int, turns_at_week: int | None = None) -> Iterator[list[TrainingExample]]:
+def stream(
+    seed: int, weeks: int, customers: int, turns: Sequence[int] = (), advantage: float = ADVANTAGE
+) -> Iterator[list[TrainingExample]]:
     """Return matured examples day by day.
 
     Parameters
@@ -147,15 +157,17 @@ def stream(seed: int, weeks: int, customers: int, turns_at_week: int | None = No
         How long labels come.
     customers
         How many there are, all from the first day.
-    turns_at_week
-        From this week of observation on, all weights have the other sign; None: never.
+    turns
+        Weeks of observation at which all weights change their sign.
+    advantage
+        Weight of the input that only the better model sees.
     """
     random = np.random.default_rng(seed)
     columns = [FEATURE_INDEX[name] for name in (*SEEN_BY_ALL, SEEN_BY_BETTER)]
     own = random.normal(0.0, _CUSTOMER_DEVIATION, customers)
     habit = random.normal(0.0, 0.7, (customers, len(columns)))
     phase = random.integers(0, LOOK_DAYS, customers)
-    weights = np.array((*_TRUE_WEIGHTS, _EXTRA_WEIGHT))
+    weights = np.array((*_TRUE_WEIGHTS, advantage))
     sequence = 0
     shock = 0.0
     for day in range(7 * weeks):
@@ -163,7 +175,7 @@ def stream(seed: int, weeks: int, customers: int, turns_at_week: int | None = No
             shock = float(random.normal(0.0, _WEEK_DEVIATION))
         looked = np.flatnonzero(phase == day % LOOK_DAYS)
         values = habit[looked] + random.normal(0.0, 0.7, (len(looked), len(columns)))
-        sign = -1.0 if turns_at_week is not None and day >= 7 * turns_at_week else 1.0
+        sign = (-1.0) ** sum(day >= 7 * turn for turn in turns)
         logits = sign * (values @ weights) + own[looked] + shock
         churned = random.random(len(looked)) < 1.0 / (1.0 + np.exp(-logits))
         rows = np.zeros((len(looked), len(FEATURE_NAMES)), dtype=np.float32)

@@ -1,9 +1,10 @@
 """When a challenger replaces the champion: the rule, as a function of the weekly losses.
 
-A comparison may begin in any season of 26 weeks since the challenger met this champion, so that what was long ago
+A comparison may begin in any season of 13 weeks since the challenger met this champion, so that what was long ago
 cannot hide what is so now; the error rate is shared over challengers (equally) and seasons (1/2, 1/6, 1/12, ...). A
 challenger wins when, in any season, the lower bound of its mean weekly advantage exceeds a margin that is worth a
-change. While one champion reigns, the probability that a challenger wins which is no better is at most the error rate.
+change, and its advantage of the last eight weeks does, too: merits of the past are no reason. While one champion
+reigns, the probability that a challenger wins which is no better is at most the error rate.
 """
 
 import math
@@ -17,7 +18,8 @@ from stream_app.core.times import from_ms
 from stream_app.learning.paired import Bounds, season_share, sequence
 from stream_app.learning.weekly import WEEK_MS, Week
 
-SEASON_WEEKS = 26
+SEASON_WEEKS = 13
+RECENT_WEEKS = 8
 
 Promotion = Literal["auto", "ask", "off"]
 
@@ -88,7 +90,8 @@ def winner(
 ) -> Standing | None:
     """Return the eligible challenger that has proved itself; of several, the one with the highest lower bound."""
     for standing, bounds in standings:
-        if bounds.low > rules.margin and standing.challenger in eligible:
+        proved = bounds.low > rules.margin and (standing.recent or 0.0) > rules.margin
+        if proved and standing.challenger in eligible:
             return standing
     return None
 
@@ -105,6 +108,7 @@ def _since(weeks: Sequence[Week], champion: str, challenger: str, start: int, al
             examples += week.examples
     bounds = sequence([mine - theirs for mine, theirs in pairs], alpha)
     count = len(pairs)
+    recent = pairs[-RECENT_WEEKS:]
     standing = Standing(
         challenger=challenger,
         weeks=count,
@@ -114,6 +118,7 @@ def _since(weeks: Sequence[Week], champion: str, challenger: str, start: int, al
         difference=bounds.mean if count else None,
         low=bounds.low if math.isfinite(bounds.low) else None,
         high=bounds.high if math.isfinite(bounds.high) else None,
+        recent=math.fsum(mine - theirs for mine, theirs in recent) / len(recent) if recent else None,
         error_rate=alpha,
         since=from_ms(start * WEEK_MS),
     )
