@@ -7,7 +7,7 @@ law holds the two together).
 
 import gc
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from time import thread_time
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, NamedTuple
@@ -93,6 +93,31 @@ def share_of_customers(observed: Observed, share: float) -> NDArray[np.bool_]:
     return chosen
 
 
+class Moment(NamedTuple):
+    """Labels that become known, then observations that are scored with all that is known by then."""
+
+    learned: NDArray[np.intp]
+    scored: NDArray[np.intp]
+    passed: int
+    """How many labels have been passed by now."""
+
+
+def moments_of(stream: Stream) -> Iterator[Moment]:
+    """Yield the moments of a stream in order; long waits are cut, so that nobody has to hold too much at once."""
+    order = np.argsort(stream.known, kind="stable")
+    known, starts = np.unique(stream.known[order], return_index=True)
+    nothing, passed = np.zeros(0, dtype=np.intp), 0
+    for moment, group in zip(known.tolist(), np.split(order, starts[1:]), strict=True):
+        rows = np.arange(passed, max(moment, passed))
+        rows = rows[stream.importance[rows] > 0.0]
+        pieces = [rows[start : start + _BLOCK_ROWS] for start in range(0, len(rows), _BLOCK_ROWS)] or [nothing]
+        passed = max(passed, moment)
+        for piece in pieces[:-1]:
+            yield Moment(piece, nothing, int(piece[-1]))
+        for start in range(0, max(len(group), 1), _BLOCK_ROWS):
+            yield Moment(pieces[-1] if start == 0 else nothing, group[start : start + _BLOCK_ROWS], passed)
+
+
 def run_model(
     stream: Stream,
     model: OnlineModel,
@@ -117,32 +142,24 @@ def run_model(
     """
     observed = stream.observed
     probability = np.full(len(observed), np.nan)
-    order = np.argsort(stream.known, kind="stable")
-    moments, starts = np.unique(stream.known[order], return_index=True)
-    groups = np.split(order, starts[1:])
-    passed = learned = predicted = 0
+    learned = predicted = 0
     learning = predicting = 0.0
-    for moment, group in zip(moments.tolist(), groups, strict=True):
-        for start in range(passed, moment, _BLOCK_ROWS):
-            rows = np.arange(start, min(start + _BLOCK_ROWS, moment))
-            rows = rows[stream.importance[rows] > 0.0]
-            rows = rows if taught is None else rows[taught[rows]]
-            features, churned = observed.features[rows].astype(np.float32), observed.churned[rows]
-            clock = thread_time()
-            model.learn(features, churned, stream.importance[rows])
-            learning += thread_time() - clock
-            learned += len(rows)
-            if show is not None:
-                show(start)
-        passed = max(passed, moment)
-        wanted = group[asked[group]]
-        for start in range(0, len(wanted), _BLOCK_ROWS):
-            rows = wanted[start : start + _BLOCK_ROWS]
+    for moment in moments_of(stream):
+        rows = moment.learned if taught is None else moment.learned[taught[moment.learned]]
+        features, churned = observed.features[rows].astype(np.float32), observed.churned[rows]
+        clock = thread_time()
+        model.learn(features, churned, stream.importance[rows])
+        learning += thread_time() - clock
+        learned += len(rows)
+        rows = moment.scored[asked[moment.scored]]
+        if len(rows):
             features = observed.features[rows].astype(np.float32)
             clock = thread_time()
             probability[rows] = model.predict(features)
             predicting += thread_time() - clock
             predicted += len(rows)
+        if show is not None:
+            show(moment.passed)
     if show is not None:
         show(len(observed))
     return Trial(
