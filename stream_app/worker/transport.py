@@ -9,7 +9,8 @@ resuming. What is replaced, and why:
   compares the group's generation after the fetch returned, so that a slow fetch can slip stale records past it, and the
   records between are then taken for a gap and committed).
 * `ack`, `_new_offset` and what feeds them: Faust infers what is done from gaps between offsets. `OffsetLedger` knows.
-* `perform_seek`: never beside a fetch.
+* `perform_seek`: never beside a fetch, and back to the beginning where nothing was committed yet: aiokafka leaves such
+  a partition where it stands, behind records that a poll over a rebalance returned and nobody took.
 * `wait_empty` and revocation: the pipeline first finishes the batch under way and drops the rest, which is read again.
 """
 
@@ -145,6 +146,14 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
             self.ledger.drop()
             self._undelivered.clear()
             self._polled.clear()
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Go back to what is committed, or to the oldest record where nothing is."""
+        committed: Mapping[TP, int] = await super().seek_to_committed()
+        untouched = [tp for tp, offset in committed.items() if not offset and not self._is_changelog_tp(tp)]
+        if untouched:
+            await self._thread.seek_to_beginning(*untouched)
+        return committed
 
     async def wait_empty(self) -> None:
         """Come to rest: after this nothing is under way, and all that was finished is committed."""

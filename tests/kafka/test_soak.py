@@ -72,7 +72,8 @@ async def test_a_hundred_kills_over_a_million_events_leave_no_trace(
         events=EVENTS,
         slab=SLAB,
         customers=CUSTOMERS,
-        audit_rounds=5,
+        audit_rounds=3,
+        a_round=(8, 16),
         deliberate=("kill", "pause", "duplicate", "broker", "join", "leave"),
     )
     _tell(f"soak: replay with STREAM_APP_TEST_SEED={SEED}; worker logs in {tmp_path}")

@@ -25,8 +25,9 @@ from tests.support.shop_stream import RING_IDS, Mix, ShopStream
 How = Literal["kill", "leave", "join", "pause", "broker", "duplicate"]
 WEIGHTS: dict[How, int] = {"kill": 8, "leave": 2, "join": 2, "pause": 1, "broker": 1, "duplicate": 3}
 MOST_WORKERS = 3
-MOST_A_ROUND = 6
-FEWEST_A_ROUND = 2
+FEWEST_COUNTED = 2
+"""A round in which fewer disturbances found work to do makes the next slab larger."""
+
 LARGEST_SLAB = 400_000
 PATIENCE_SECONDS = 300.0
 _STORES = ("memory", "rocksdb", "memory")
@@ -56,6 +57,8 @@ class Plan(NamedTuple):
     customers: int
     audit_rounds: int = 10
     """After so many rounds all is worked off and compared, so that a break is found near its cause."""
+    a_round: tuple[int, int] = (2, 6)
+    """Fewest and most disturbances of a round."""
     deliberate: tuple[How, ...] = ()
     """Disturbances to begin with, in this order; the seed chooses the rest."""
 
@@ -128,7 +131,7 @@ class Chaos:
                 while self._kills < self._plan.kills or self._fed < self._plan.events or deliberate:
                     await self._feed(slab)
                     counted = await self._round(probe, deliberate)
-                    if counted < FEWEST_A_ROUND:
+                    if counted < FEWEST_COUNTED:
                         assert slab < LARGEST_SLAB, "the workers are done before anything can be done to them"
                         slab *= 2
                     if self._rounds % self._plan.audit_rounds == 0:
@@ -151,7 +154,7 @@ class Chaos:
         for _ in range(self._chance.randint(1, MOST_WORKERS)):
             self._crew.hire()
         counted = 0
-        for _ in range(self._chance.randint(FEWEST_A_ROUND, MOST_A_ROUND)):
+        for _ in range(self._chance.randint(*self._plan.a_round)):
             busy = await self._busy(probe)
             if not busy:
                 break
@@ -169,7 +172,7 @@ class Chaos:
 
     async def _busy(self, probe: GroupProbe) -> list[Member]:
         """Let the crew work on for a while, freeze it, and return who owns unacknowledged work; none: all is done."""
-        goal = await probe.written() + self._chance.randrange(1, max(2, self._plan.slab // 5))
+        goal = await probe.written() + self._chance.randrange(1, max(2, self._plan.slab // self._plan.a_round[1]))
 
         async def moved() -> bool:
             self._crew.tidy()

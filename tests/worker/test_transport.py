@@ -97,6 +97,24 @@ async def test_records_below_the_read_offset_are_left_out(consumer: ScriptedCons
     assert shape(await poll(consumer)) == [("clickstream", [5, 6])]
 
 
+async def test_a_seek_goes_to_the_beginning_where_nothing_was_committed(
+    consumer: ScriptedConsumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rewound: list[TP] = []
+
+    async def committed() -> dict[TP, int | None]:
+        return {CLICKS: 5, ORDERS: None, TP(consumer.app.conf.id + "-customers-changelog", 0): None}
+
+    async def seek_to_beginning(*partitions: TP) -> None:
+        rewound.extend(partitions)
+
+    monkeypatch.setattr(consumer._thread, "seek_to_committed", committed)
+    monkeypatch.setattr(consumer._thread, "seek_to_beginning", seek_to_beginning)
+    monkeypatch.setattr(consumer, "_is_changelog_tp", lambda tp: tp.topic.endswith("-changelog"))
+    assert (await BatchConsumer.seek_to_committed(consumer))[CLICKS] == 5
+    assert rewound == [ORDERS]
+
+
 async def test_what_was_fetched_before_a_seek_is_never_handed_on(consumer: ScriptedConsumer) -> None:
     consumer.script = [{CLICKS: records(CLICKS, *range(9))}]
     delivered = []
