@@ -39,7 +39,7 @@ class Applier:
         """Fold the event in; return what it is as a reason for a new score, or None if it is none."""
         match event:
             case Click() | ClickEvent():
-                return self._click(state, event, at_ms)
+                return self.click(state, event, at_ms)
             case OrderEvent():
                 return self._order(state, event, at_ms)
             case ReviewEvent():
@@ -56,7 +56,8 @@ class Applier:
                         state.pending = []
                 return None
 
-    def _click(self, state: CustomerState, event: Click | ClickEvent, at_ms: int) -> Trigger | None:
+    def click(self, state: CustomerState, event: Click | ClickEvent, at_ms: int) -> Trigger | None:
+        """Fold a click in; as `apply`."""
         clicks = state.clicks
         if clicks is None:
             clicks = state.clicks = ClicksState()

@@ -12,7 +12,7 @@ event time. None of this shows in the result (law: any chunking gives the same).
 from collections import Counter
 from collections.abc import Sequence
 
-from stream_app.core.effects import Effects, Output, PopulationDay
+from stream_app.core.effects import Effects, Output
 from stream_app.core.events import CustomerEntry, FeedbackEvent
 from stream_app.core.facts import facts_of
 from stream_app.core.features import raw_row
@@ -30,8 +30,10 @@ from stream_app.decisions.outcomes import outcome_due_ms
 from stream_app.decisions.proposals import note_approval
 from stream_app.decisions.types import Decider
 from stream_app.engine.applying import Applier
+from stream_app.engine.bursts import Bursts
 from stream_app.engine.calendar import is_eligible, leaves_observation, look_after, next_due_ms, take_retry
 from stream_app.engine.concluding import DECIDING_TRIGGERS, Concluder
+from stream_app.engine.days import close_days, open_day
 from stream_app.engine.examples import example_of
 from stream_app.engine.points import Block, Point
 from stream_app.engine.policy import EnginePolicy
@@ -63,6 +65,7 @@ class Engine:
         self._applier = Applier(policy, sentiment)
         self._concluder = Concluder(policy, decider, scorer)
         self._decider = decider
+        self._bursts = Bursts(policy, self._applier, self._ask, self._fire_due)
         self._label_delay_ms = policy.horizon_days * DAY_MS + policy.allowed_lateness_ms
 
     @property
@@ -108,22 +111,30 @@ class Engine:
         shard.memory.model_version = self.scorer.version
         shard.memory.catalogue_version = self._decider.catalogue_version
         block = Block()
-        for index, entry in enumerate(entries):
-            if self.is_far_future(shard, entry):
-                detail = (
-                    f"event time is more than {self.policy.max_jump_ms // DAY_MS} days ahead of everything before it; "
-                    "mend the timestamp, or raise max_event_time_jump_days if the data really has such a gap"
-                )
-                effects.rejected.append((index, "far_future", detail))
-                continue
-            self._move_time(shard, entry.at_ms if hold_ms is None else min(entry.at_ms, hold_ms), block, effects)
-            if isinstance(entry, TimePassed):
-                effects.counts["ticks"] += 1
-            else:
-                self._apply(shard, entry, block, effects)
-                self._fire_due(shard, shard.memory.frontier_ms, block, effects)
+        index = 0
+        while (index := self._bursts.take(shard, entries, index, hold_ms, block, effects)) < len(entries):
+            self._process_one(shard, entries[index], index, hold_ms, block, effects)
+            index += 1
         self._concluder.settle(shard, block, effects)
         return effects
+
+    def _process_one(
+        self, shard: Shard, entry: Entry, index: int, hold_ms: int | None, block: Block, effects: Effects
+    ) -> None:
+        """Apply one entry of any kind."""
+        if self.is_far_future(shard, entry):
+            detail = (
+                f"event time is more than {self.policy.max_jump_ms // DAY_MS} days ahead of everything before it; "
+                "mend the timestamp, or raise max_event_time_jump_days if the data really has such a gap"
+            )
+            effects.rejected.append((index, "far_future", detail))
+            return
+        self._move_time(shard, entry.at_ms if hold_ms is None else min(entry.at_ms, hold_ms), block, effects)
+        if isinstance(entry, TimePassed):
+            effects.counts["ticks"] += 1
+        else:
+            self._apply(shard, entry, block, effects)
+            self._fire_due(shard, shard.memory.frontier_ms, block, effects)
 
     def advance(self, shard: Shard, to_ms: int) -> Effects:
         """Let event time pass up to a moment with nothing else happening."""
@@ -148,7 +159,7 @@ class Engine:
             return
         self._fire_due(shard, to_ms, block, effects)
         self._settle_daily(shard, to_ms, block, effects)
-        self._close_days(shard, to_ms, effects)
+        close_days(shard, to_ms, self.policy.allowed_lateness_ms, effects)
         memory.frontier_ms = to_ms
 
     def _fire_due(self, shard: Shard, through_ms: int, block: Block, effects: Effects) -> None:
@@ -191,7 +202,9 @@ class Engine:
             self._note_approval(shard, customer_id, state, event, block, effects)
         ordered = state.orders is not None and state.orders.completed > completed_before
         if trigger == "order" and state.orders is not None:
-            observe_order(self._open_day(shard, at_ms), customer_id, mark, state.orders)
+            observe_order(
+                open_day(shard.memory, at_ms, self.policy.allowed_lateness_ms), customer_id, mark, state.orders
+            )
         elif _opted_out(state) and (state.score is not None or customer_id in block.customers):
             self._withdraw(shard, customer_id, state, block, effects)
         if trigger is not None and is_eligible(state, at_ms, self.policy):
@@ -362,33 +375,10 @@ class Engine:
             state.score = None
         effects.outputs.append(Output(Topic.SCORES, customer_id, None))
 
-    def _open_day(self, shard: Shard, at_ms: int) -> dict[str, float]:
-        """Return the population sums of an event's day, or of the oldest open day: published days are final."""
-        memory = shard.memory
-        day = max(at_ms, memory.frontier_ms - self.policy.allowed_lateness_ms) // DAY_MS
-        return memory.population.setdefault(day, {})
-
     def _reschedule(self, shard: Shard, customer_id: str, state: CustomerState, before_ms: int) -> None:
         due_ms = next_due_ms(state, self._label_delay_ms)
         if due_ms and due_ms != before_ms:
             shard.timers.schedule(due_ms, customer_id)
-
-    def _close_days(self, shard: Shard, to_ms: int, effects: Effects) -> None:
-        """Publish the population sums of days that the watermark has passed, and that it has."""
-        memory, lateness_ms = shard.memory, self.policy.allowed_lateness_ms
-        closed_before = (to_ms - lateness_ms) // DAY_MS
-        if closed_before == (memory.frontier_ms - lateness_ms) // DAY_MS:
-            return
-        days = {day for day in memory.population if day < closed_before}
-        if memory.frontier_ms > 0:
-            # Even if nothing happened in them: they tell how far the partition has come. All of them, so that it does
-            # not matter in how many steps time came here.
-            days.update(range((memory.frontier_ms - lateness_ms) // DAY_MS, closed_before))
-        for day in sorted(days):
-            memory.population_revision += 1
-            sums = memory.population.pop(day, {})
-            body = PopulationDay(shard.partition, day, memory.population_revision, sums)
-            effects.outputs.append(Output(Topic.POPULATION, f"{shard.partition}/{day}", body))
 
 
 def _opted_out(state: CustomerState) -> bool:

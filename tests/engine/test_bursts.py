@@ -1,0 +1,121 @@
+"""Runs of clicks lead to what the general way leads to, click by click."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream_app.core.events import Click, ClickEvent, CustomerRecord
+from stream_app.core.records import Record
+from stream_app.core.times import DAY_MS, iso
+from stream_app.engine.bursts import Bursts
+from stream_app.engine.policy import EnginePolicy
+from tests.support import logs
+from tests.support.engines import Run, build_engine, run
+from tests.support.logs import START_MS
+
+POLICIES = st.sampled_from([0, 10 * 60_000]).map(lambda lateness_ms: EnginePolicy(allowed_lateness_ms=lateness_ms))
+
+
+def take_none(*arguments: Any) -> int:
+    """Stand in for `Bursts.take`: nothing is taken from `first` on."""
+    first: int = arguments[3]
+    return first
+
+
+def general_way(log: list[Record], cuts: list[int], policy: EnginePolicy) -> Run:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Bursts, "take", take_none)
+        return run(log, cuts, build_engine(policy))
+
+
+def lean(record: Record) -> Record:
+    """Return a record with its click as the fast path reads it."""
+    event = record.event
+    if not isinstance(event, ClickEvent):
+        return record
+    fields = event.model_dump() | {"timestamp": iso(record.at_ms)}
+    return msgspec.structs.replace(record, event=Click(**fields))
+
+
+@st.composite
+def bursty_logs(draw: st.DrawFn) -> list[Record]:
+    """Logs in which visits stay together, with everything else between them."""
+    events: list[CustomerRecord] = []
+    at_ms = START_MS
+    for _ in range(draw(st.integers(1, 12))):
+        customer = draw(st.sampled_from(["ada", "bob", "cyd"]))
+        at_ms += draw(st.sampled_from([1, 60_000, 3_600_000, DAY_MS - 1, 3 * DAY_MS, 31 * DAY_MS]))
+        match draw(st.sampled_from(["visit", "visit", "visit", "order", "review", "opted out", "profile"])):
+            case "visit":
+                for _ in range(draw(st.integers(1, 6))):
+                    at_ms += draw(st.sampled_from([0, 1_000, 400_000, -300_000]))
+                    kind = draw(st.sampled_from(["page_view", "add_to_cart", "remove_from_cart"]))
+                    events.append(logs.click(customer, at_ms, f"k{len(events)}", kind=kind))
+                if draw(st.booleans()):
+                    events.append(events[-1])
+            case "order":
+                events.append(logs.order(customer, at_ms, f"o{len(events)}"))
+            case "review":
+                events.append(logs.review(customer, at_ms))
+            case "opted out":
+                events.append(logs.profile(customer, at_ms, profiling=False))
+            case _:
+                events.append(logs.profile(customer, at_ms))
+    return logs.log_of(events)
+
+
+LOGS = bursty_logs() | logs.unordered_logs()
+
+
+@settings(max_examples=120, deadline=None)
+@given(log=LOGS, cuts=st.lists(st.integers(0, 60), max_size=5), policy=POLICIES)
+def test_runs_of_clicks_lead_to_what_single_clicks_lead_to(
+    log: list[Record], cuts: list[int], policy: EnginePolicy
+) -> None:
+    pure = general_way(log, [], policy)
+    fast = run([lean(record) for record in log], cuts, build_engine(policy))
+
+    assert fast.states == pure.states
+    assert fast.by_topic() == pure.by_topic()
+    assert fast.shard.memory == pure.shard.memory
+    assert fast.shard.tiers == pure.shard.tiers
+
+
+@settings(max_examples=60, deadline=None)
+@given(log=bursty_logs(), hold_hours=st.integers(0, 80), policy=POLICIES)
+def test_what_is_held_back_stays_held(log: list[Record], hold_hours: int, policy: EnginePolicy) -> None:
+    hold_ms = START_MS + hold_hours * 3_600_000
+    engine, pure_engine = build_engine(policy), build_engine(policy)
+    fast, pure = run([], [], engine), run([], [], pure_engine)
+
+    effects = engine.process(fast.shard, log, hold_ms)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Bursts, "take", take_none)
+        expected = pure_engine.process(pure.shard, log, hold_ms)
+
+    assert effects.counts == expected.counts
+    assert effects.outputs == expected.outputs
+    assert effects.interventions == expected.interventions
+    assert fast.states == pure.states
+    assert fast.shard.memory == pure.shard.memory
+
+
+def test_a_run_is_taken_at_once() -> None:
+    engine = build_engine()
+    shard = run([], [], engine).shard
+    log = logs.log_of([logs.click("ada", START_MS + at * 1_000, f"k{at}") for at in range(50)])
+    engine.process(shard, log[:1])
+    calls: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(engine), "_process_one", lambda *_: calls.append(1))
+        effects = engine.process(shard, log[1:])
+
+    assert not calls
+    assert effects.counts["applied"] == 49
+    state = shard.store.get("ada")
+    assert state is not None
+    assert state.clicks is not None
+    assert state.clicks.session_clicks == 50
