@@ -202,9 +202,7 @@ class Engine:
             self._note_approval(shard, customer_id, state, event, block, effects)
         ordered = state.orders is not None and state.orders.completed > completed_before
         if trigger == "order" and state.orders is not None:
-            observe_order(
-                open_day(shard.memory, at_ms, self.policy.allowed_lateness_ms), customer_id, mark, state.orders
-            )
+            observe_order(self._open_day(shard, at_ms), customer_id, mark, state.orders)
         elif _opted_out(state) and (state.score is not None or customer_id in block.customers):
             self._withdraw(shard, customer_id, state, block, effects)
         if trigger is not None and is_eligible(state, at_ms, self.policy):
@@ -374,6 +372,9 @@ class Engine:
             shard.tiers[state.score.tier] -= 1
             state.score = None
         effects.outputs.append(Output(Topic.SCORES, customer_id, None))
+
+    def _open_day(self, shard: Shard, at_ms: int) -> dict[str, float]:
+        return open_day(shard.memory, at_ms, self.policy.allowed_lateness_ms)
 
     def _reschedule(self, shard: Shard, customer_id: str, state: CustomerState, before_ms: int) -> None:
         due_ms = next_due_ms(state, self._label_delay_ms)
