@@ -42,6 +42,8 @@ GaugeName = Literal[
     "customers",
     "ready",
     "recovery_remaining_records",
+    "recovery_records_per_second",
+    "recovery_records_per_customer",
     "last_progress_timestamp_seconds",
     "interventions_enabled",
     "model_info",
@@ -150,6 +152,10 @@ GAUGES: dict[GaugeName, GaugeSpec] = {
     "customers": GaugeSpec("Customers of this worker's partitions by tier.", ("tier",)),
     "ready": GaugeSpec("1 while recovered and not rebalancing.", (), "both"),
     "recovery_remaining_records": GaugeSpec("Changelog records still to be read before processing starts."),
+    "recovery_records_per_second": GaugeSpec("How fast the changelog was read at the newest assignment."),
+    "recovery_records_per_customer": GaugeSpec(
+        "Changelog records read for each customer at the newest assignment: compaction falls behind where it grows."
+    ),
     "last_progress_timestamp_seconds": GaugeSpec(
         "Wall time at which this process last finished a batch or had nothing to do.", (), "both"
     ),

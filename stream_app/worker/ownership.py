@@ -92,18 +92,7 @@ class Ownership:
         taken = {}
         for number, restorer in restorers.items():
             taken[number] = await self._claim(number, restorer, restorer.finish(ends[number]))
-        seconds = time.monotonic() - begun
-        self._metrics.observe("recovery_seconds", seconds)
-        logger.info(
-            "restored",
-            extra=fields(
-                partitions=len(taken),
-                records=sum(restorer.records for restorer in restorers.values()),
-                customers=sum(len(owned.store) for owned in taken.values()),
-                ignored=sum(restorer.ignored for restorer in restorers.values()),
-                seconds=seconds,
-            ),
-        )
+        self._tell(taken, restorers, time.monotonic() - begun)
         return taken
 
     async def still_ours(self, kept: Mapping[int, Owned]) -> set[int]:
@@ -130,6 +119,27 @@ class Ownership:
             await self._look_at_foreign(owned, expected, written.next_offset)
         owned.store.commit(Checkpoint(owned.closing, written.next_offset))
         owned.sequence += 1
+
+    def _tell(self, taken: Mapping[int, Owned], restorers: Mapping[int, Restorer], seconds: float) -> None:
+        """Report what restoring cost: how fast it was, and how much of what was read was still true."""
+        records = sum(restorer.records for restorer in restorers.values())
+        customers = sum(len(owned.store) for owned in taken.values())
+        speed, per_customer = records / max(seconds, 1e-9), records / max(customers, 1)
+        self._metrics.observe("recovery_seconds", seconds)
+        self._metrics.gauge("recovery_records_per_second", speed)
+        self._metrics.gauge("recovery_records_per_customer", per_customer)
+        logger.info(
+            "restored",
+            extra=fields(
+                partitions=len(taken),
+                records=records,
+                customers=customers,
+                ignored=sum(restorer.ignored for restorer in restorers.values()),
+                records_per_second=round(speed),
+                records_per_customer=round(per_customer, 2),
+                seconds=seconds,
+            ),
+        )
 
     def _restorer(self, number: int, end: int) -> Restorer:
         store = self._open_store(number)
