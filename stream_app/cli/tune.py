@@ -18,14 +18,17 @@ from stream_app.cli.errors import CommandError, ExitCode
 from stream_app.cli.files import InputTopic, customer_records, open_files, progress_over
 from stream_app.engine.policy import EnginePolicy
 from stream_app.evaluation.contest import Importances, Stream, stream_of
+from stream_app.evaluation.population import run_population
 from stream_app.evaluation.running import run_pass
 from stream_app.evaluation.tuning import Candidate, Judge, Judged, LabelSettings, choose, configuration, suggest
+from stream_app.learning.halving import HalvingRule
 from stream_app.learning.learner import Learner
-from stream_app.learning.zoo.registry import DEFAULT_MODEL, ENTRIES, MODEL_NAMES, options_of
+from stream_app.learning.zoo.registry import DEFAULT_MODEL, ENTRIES, MODEL_NAMES, create, options_of
 from stream_app.sentiment.lexical import LexicalSentiment
 from stream_app.settings import Settings, load_settings
 
 _SHOWN_TRIALS = 20
+_Suggested = Callable[[Any], Candidate]
 
 
 def command(
@@ -38,6 +41,10 @@ def command(
     label_settings: Annotated[
         bool, typer.Option("--label-settings/--no-label-settings", help="Try other looks at silent customers, too.")
     ] = True,
+    halving: Annotated[
+        bool,
+        typer.Option("--halving", help="Run all candidates side by side; the worse half leaves after 4, 8, ... weeks."),
+    ] = False,
     out: Annotated[Path, typer.Option(help="Write the settings found to this file.")] = Path("tuned.env"),
     report: Annotated[Path, typer.Option(help="Write the report (Markdown) to this file.")] = Path("tuned.md"),
     seed: Annotated[int, typer.Option(help="Of the search.")] = 7,
@@ -57,6 +64,7 @@ def command(
     \b
     Examples:
       stream-app tune orders.jsonl.gz --trials 40
+      stream-app tune orders.jsonl.gz --trials 32 --halving
       stream-app tune orders.jsonl.gz --model kalman --model adagrad --no-label-settings --out .env.tuned
     """
     names = model or [name for name in MODEL_NAMES if ENTRIES[name].served]
@@ -69,7 +77,8 @@ def command(
     present = LabelSettings(settings.observation_days, settings.eligible_days)
     source = _Source(files, topic, preset, settings, horizon)
     judge = Judge(source.stream, present, source.span(present))
-    spaces = labels_to_try(present, settings.look_days) if label_settings else [present]
+    # Side by side all learn the same observations, so that label settings are as they are.
+    spaces = labels_to_try(present, settings.look_days) if label_settings and not halving else [present]
     for labels in spaces:
         judge.stream(labels)
     varied = np.ptp(judge.stream(present).observed.features.astype(np.float32), axis=0) > 0
@@ -78,23 +87,15 @@ def command(
         tried = [(now, judge.judge(now))]
     except ValueError as failure:
         raise CommandError(f"{failure}; are there orders over clearly more than H days?", ExitCode.FINDING) from failure
-    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
-    with _progress(trials) as advance:
-
-        def objective(trial: Any) -> float:
-            candidate = suggest(trial, names, spaces, varied)
-            judged = judge.judge(candidate)
-            tried.append((candidate, judged))
-            advance(min(one.log_loss for _, one in tried))
-            return judged.log_loss
-
-        study.optimize(objective, n_trials=trials)
+    search = _halve if halving else _search
+    rounds = search(optuna, trials, seed, judge, tried, lambda trial: suggest(trial, names, spaces, varied))
     best = choose(tried)[0]
     found = {
         "files": [path.name for path in files],
         "horizon_days": horizon,
         "trials": trials,
         "seed": seed,
+        "rounds": rounds,
         "settings": configuration(best, present),
         "beaten": best != now,
         "best": best.spec,
@@ -173,6 +174,10 @@ def report_page(found: dict[str, Any]) -> str:
     for row in found["tried"][:_SHOWN_TRIALS]:
         cells = " | ".join(f"{value:.4f}" for value in (row["auc"], row["log_loss"], *row["by_block"]))
         lines.append(f"| `{row['model']}` | {row['observation_days']} days | {row['eligible_days']} days | {cells} |")
+    for number, losses in enumerate(found["rounds"]):
+        weeks = HalvingRule().first_weeks * 2**number
+        lines += ["", f"## Round {number + 1}, {weeks} weeks", "", "| model | mean weekly log loss |", "|---|---:|"]
+        lines += [f"| `{name}` | {loss:.4f} |" for name, loss in sorted(losses.items(), key=lambda one: one[1])]
     return "\n".join(lines) + "\n"
 
 
@@ -185,6 +190,46 @@ def _optuna() -> Any:
         ) from missing
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
+
+
+def _search(
+    optuna: Any, trials: int, seed: int, judge: Judge, tried: list[tuple[Candidate, Judged]], suggested: _Suggested
+) -> list[dict[str, float]]:
+    """Try one candidate after the other, each chosen in the light of those before it; adds them to `tried`."""
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
+    with _progress(trials) as advance:
+
+        def objective(trial: Any) -> float:
+            candidate = suggested(trial)
+            judged = judge.judge(candidate)
+            tried.append((candidate, judged))
+            advance(min(one.log_loss for _, one in tried))
+            return judged.log_loss
+
+        study.optimize(objective, n_trials=trials)
+    return []
+
+
+def _halve(
+    optuna: Any, trials: int, seed: int, judge: Judge, tried: list[tuple[Candidate, Judged]], suggested: _Suggested
+) -> list[dict[str, float]]:
+    """Run random candidates side by side with what is configured now, and judge who is left; adds them to `tried`."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    drawn = [tried[0][0], *(suggested(study.ask()) for _ in range(trials))]
+    candidates = {candidate.spec: candidate for candidate in drawn}
+    models = {spec: create(one.model, None, one.options) for spec, one in candidates.items()}
+    stream = judge.window(judge.present)
+    with _progress(len(stream.observed)) as advance:
+        passed = [0]
+
+        def show(labels: int) -> None:
+            advance(float("nan"), labels - passed[0])
+            passed[0] = labels
+
+        population = run_population(stream, models, HalvingRule(), show)
+    survivors = [candidates[spec] for spec in population.survivors if candidates[spec] != tried[0][0]]
+    tried += [(candidate, judge.judge(candidate)) for candidate in survivors]
+    return population.rounds
 
 
 class _Source:
@@ -240,8 +285,8 @@ def _row(candidate: Candidate, judged: Judged) -> dict[str, Any]:
 
 
 @contextmanager
-def _progress(trials: int) -> Iterator[Callable[[float], None]]:
-    """Show a bar over the trials on a terminal; yields a function that is told the best log loss after each."""
+def _progress(total: int) -> Iterator[Callable[..., None]]:
+    """Show a bar on a terminal; yields a function that is told the best log loss and how many more are done."""
     columns = (
         TextColumn("tuning"),
         BarColumn(),
@@ -252,8 +297,8 @@ def _progress(trials: int) -> Iterator[Callable[[float], None]]:
     )
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
-        task = progress.add_task("", total=trials, best=float("nan"))
-        yield lambda best: progress.update(task, advance=1, best=best)
+        task = progress.add_task("", total=total, best=float("nan"))
+        yield lambda best, more=1: progress.update(task, advance=more, best=best)
 
 
 def _print(found: dict[str, Any], out: Path, report: Path) -> None:

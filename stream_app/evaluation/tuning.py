@@ -136,9 +136,13 @@ class Judge:
             self._streams[labels] = self._make(labels)
         return self._streams[labels]
 
+    def window(self, labels: LabelSettings) -> Stream:
+        """Return those whose labels fell due before the test."""
+        return _before(self.stream(labels), self.edges[-1])
+
     def judge(self, candidate: Candidate, show: Callable[[int], None] | None = None) -> Judged:
         """Return what a candidate is worth before the test; nothing after it is scored, learned or looked at."""
-        stream = _before(self.stream(candidate.labels), self.edges[-1])
+        stream = self.window(candidate.labels)
         observed = stream.observed
         judged = np.isin(_keys(stream), self._judged_keys)
         blocks = [

@@ -54,3 +54,16 @@ def test_a_search_writes_settings_and_a_report_and_repeats_itself(
     assert len(first["tried"]) == 6
     assert first["best"] in report.read_text(encoding="utf-8")
     assert all(f"{name}={value}" in out.read_text(encoding="utf-8") for name, value in first["settings"].items())
+
+
+def test_a_population_is_halved_on_the_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("optuna", reason="tuning needs the extra 'bench'")
+    files, out, report = str(write_orders(tmp_path / "orders.jsonl")), tmp_path / "t.env", tmp_path / "t.md"
+    options = ("--trials", "6", "--horizon-days", "20", "--out", str(out), "--report", str(report), "--json")
+
+    assert _run(files, "--halving", *options) == 0
+
+    found = json.loads(capsys.readouterr().out)
+    assert [len(losses) for losses in found["rounds"]][:1] == [7]
+    assert len(found["tried"]) <= 1 + 4
+    assert "## Round 1, 4 weeks" in report.read_text(encoding="utf-8")

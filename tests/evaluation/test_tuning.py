@@ -1,43 +1,27 @@
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 
-from stream_app.engine.policy import EnginePolicy
-from stream_app.evaluation.contest import Importances, Stream, stream_of
-from stream_app.evaluation.running import run_pass
+from stream_app.evaluation.contest import Stream
 from stream_app.evaluation.tuning import Candidate, Judge, Judged, LabelSettings, choose, configuration, suggest
-from stream_app.learning.learner import Learner
 from stream_app.learning.specs import create_spec, parse_spec
 from stream_app.learning.zoo.registry import ENTRIES, MODEL_NAMES, knobs_of, options_of
-from stream_app.sentiment.protocol import NeutralSentiment
-from tests.support.small_shop import HORIZON_DAYS, shop_records
+from tests.support.small_shop import shop_stream
 
 PRESENT = LabelSettings(14, 180)
 OFTEN = LabelSettings(7, 180)
 NOW = Candidate("kalman", options_of("kalman"), PRESENT)
 
 
-@cache
-def _made(labels: LabelSettings) -> tuple[Stream, tuple[int, int]]:
-    learner = Learner(HORIZON_DAYS)
-    importances = Importances(learner)
-    policy = EnginePolicy(
-        horizon_days=HORIZON_DAYS, observation_days=labels.observation_days, eligible_days=labels.eligible_days
-    )
-    result = run_pass(shop_records(), learner, policy, NeutralSentiment())
-    return stream_of(result, importances), (result.first_ms, result.last_ms)
-
-
 def _judge(change: Any = None) -> Judge:
     def streams(labels: LabelSettings) -> Stream:
-        stream = _made(labels)[0]
+        stream = shop_stream(labels)[0]
         return stream if change is None else change(stream)
 
-    return Judge(streams, PRESENT, _made(PRESENT)[1])
+    return Judge(streams, PRESENT, shop_stream(PRESENT)[1])
 
 
 class _FirstOrLast:
@@ -76,7 +60,7 @@ def test_every_model_can_be_suggested_at_both_ends_of_its_ranges_and_named_again
 
 
 def test_families_that_say_nothing_are_not_worth_a_trial() -> None:
-    stream = _made(PRESENT)[0]
+    stream = shop_stream(PRESENT)[0]
     varied = np.ptp(stream.observed.features.astype(np.float32), axis=0) > 0
     sampler = _FirstOrLast(last=False)
 

@@ -1,6 +1,7 @@
 """A small shop where some customers leave, as records and as a file: enough to run the engine over."""
 
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,12 @@ from stream_app.core.events import OrderEvent, OrderItem
 from stream_app.core.records import Position, Record
 from stream_app.core.times import DAY_MS, from_ms, iso
 from stream_app.core.topics import Topic
+from stream_app.engine.policy import EnginePolicy
+from stream_app.evaluation.contest import Importances, Stream, stream_of
+from stream_app.evaluation.running import run_pass
+from stream_app.evaluation.tuning import LabelSettings
+from stream_app.learning.learner import Learner
+from stream_app.sentiment.protocol import NeutralSentiment
 
 HORIZON_DAYS = 20
 START_MS = 19_000 * DAY_MS
@@ -54,3 +61,15 @@ def write_orders(path: Path) -> Path:
     ]  # fmt: skip
     path.write_text("\n".join(lines), encoding="utf-8")
     return path
+
+
+@cache
+def shop_stream(labels: LabelSettings) -> tuple[Stream, tuple[int, int]]:
+    """Return what label settings make of the shop, and its first and last event time."""
+    learner = Learner(HORIZON_DAYS)
+    importances = Importances(learner)
+    policy = EnginePolicy(
+        horizon_days=HORIZON_DAYS, observation_days=labels.observation_days, eligible_days=labels.eligible_days
+    )
+    result = run_pass(shop_records(), learner, policy, NeutralSentiment())
+    return stream_of(result, importances), (result.first_ms, result.last_ms)
