@@ -9,7 +9,7 @@ therefore wait in line, and a pick first lets in those that came before its poin
 trace in the picks.
 """
 
-from collections import Counter, deque
+from collections import deque
 from heapq import nsmallest
 from math import sqrt
 
@@ -23,8 +23,8 @@ class ItemNeighbours:
     def __init__(self) -> None:
         self._waiting: deque[tuple[tuple[str, ...], tuple[str, ...]]] = deque()
         self._applied = 0
-        self._owners: Counter[str] = Counter()
-        self._together: dict[str, Counter[str]] = {}
+        self._owners: dict[str, int] = {}
+        self._together: dict[str, dict[str, int]] = {}
 
     def observe(self, before: tuple[str, ...], after: tuple[str, ...]) -> None:
         """Note that a customer's list of products bought last has changed; an empty list is no customer."""
@@ -40,9 +40,7 @@ class ItemNeighbours:
         """Let in the changes up to a mark (absent: all). Call it when no earlier point is left to be concluded."""
         target = self.mark if mark is None else mark
         while self._applied < target and self._waiting:
-            before, after = self._waiting.popleft()
-            self._count(before, -1)
-            self._count(after, 1)
+            self._change(*self._waiting.popleft())
             self._applied += 1
 
     def pick(self, bought: tuple[str, ...], count: int, mark: int | None = None) -> tuple[str, ...]:
@@ -69,19 +67,39 @@ class ItemNeighbours:
             best += nsmallest(count - len(best), rest, key=lambda product: (-self._owners[product], product))
         return tuple(best)
 
-    def _count(self, products: tuple[str, ...], step: int) -> None:
-        unique = tuple(dict.fromkeys(products))
-        for product in unique:
-            _add(self._owners, product, step)
-            for other in unique:
-                if other != product:
-                    neighbours = self._together.setdefault(product, Counter())
-                    _add(neighbours, other, step)
-                    if not neighbours:
-                        del self._together[product]
+    def _change(self, before: tuple[str, ...], after: tuple[str, ...]) -> None:
+        """Count a customer's new list instead of the old one: pairs that are in both need no touch."""
+        old, new = dict.fromkeys(before), dict.fromkeys(after)
+        owners, together = self._owners, self._together
+        for gone in old:
+            if gone in new:
+                continue
+            _add(owners, gone, -1)
+            for other in old:
+                if other != gone:
+                    self._unpair(gone, other)
+                    if other in new:
+                        self._unpair(other, gone)
+        for come in new:
+            if come in old:
+                continue
+            _add(owners, come, 1)
+            for other in new:
+                if other != come:
+                    _add(together.setdefault(come, {}), other, 1)
+                    if other in old:
+                        _add(together.setdefault(other, {}), come, 1)
+
+    def _unpair(self, product: str, other: str) -> None:
+        neighbours = self._together[product]
+        _add(neighbours, other, -1)
+        if not neighbours:
+            del self._together[product]
 
 
-def _add(counts: Counter[str], key: str, step: int) -> None:
-    counts[key] += step
-    if not counts[key]:
+def _add(counts: dict[str, int], key: str, step: int) -> None:
+    count = counts.get(key, 0) + step
+    if count:
+        counts[key] = count
+    else:
         del counts[key]
