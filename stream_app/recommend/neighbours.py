@@ -10,6 +10,7 @@ trace in the picks.
 """
 
 from collections import deque
+from collections.abc import Container, Iterable
 from heapq import nsmallest
 from math import sqrt
 
@@ -70,25 +71,28 @@ class ItemNeighbours:
     def _change(self, before: tuple[str, ...], after: tuple[str, ...]) -> None:
         """Count a customer's new list instead of the old one: pairs that are in both need no touch."""
         old, new = dict.fromkeys(before), dict.fromkeys(after)
-        owners, together = self._owners, self._together
         for gone in old:
-            if gone in new:
-                continue
-            _add(owners, gone, -1)
-            for other in old:
-                if other != gone:
-                    self._unpair(gone, other)
-                    if other in new:
-                        self._unpair(other, gone)
+            if gone not in new:
+                self._leave(gone, old, new)
         for come in new:
-            if come in old:
-                continue
-            _add(owners, come, 1)
-            for other in new:
-                if other != come:
-                    _add(together.setdefault(come, {}), other, 1)
-                    if other in old:
-                        _add(together.setdefault(other, {}), come, 1)
+            if come not in old:
+                self._join(come, old, new)
+
+    def _leave(self, gone: str, old: Iterable[str], new: Container[str]) -> None:
+        _add(self._owners, gone, -1)
+        for other in old:
+            if other != gone:
+                self._unpair(gone, other)
+                if other in new:
+                    self._unpair(other, gone)
+
+    def _join(self, come: str, old: Container[str], new: Iterable[str]) -> None:
+        _add(self._owners, come, 1)
+        for other in new:
+            if other != come:
+                _add(self._together.setdefault(come, {}), other, 1)
+                if other in old:
+                    _add(self._together.setdefault(other, {}), come, 1)
 
     def _unpair(self, product: str, other: str) -> None:
         neighbours = self._together[product]
