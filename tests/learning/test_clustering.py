@@ -60,7 +60,7 @@ def test_labels_that_share_days_are_not_taken_for_a_spread() -> None:
     orders = random.random((4000, 300)) < 0.03
     clusters = CustomerClusters()
     for day in range(0, 270, 6):
-        silent = ~orders[:, day : day + HORIZON_MS].any(axis=1)
+        silent = np.asarray(~orders[:, day : day + HORIZON_MS].any(axis=1), dtype=np.bool_)
         _add(clusters, _names(4000), day, np.full(4000, 0.97**HORIZON_MS), silent)
 
     assert clusters.spread() < 0.04

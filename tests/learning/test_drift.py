@@ -82,7 +82,7 @@ def test_three_features_together_are_a_drift_of_customers() -> None:
     random = np.random.default_rng(11)
     features, residuals, at_ms = weeks(random, 60, 4)
     after = at_ms >= 40 * WEEK_MS
-    features[np.ix_(after, [1, 2])] += 1.5
+    features[after, 1:3] += 1.5
     two = feed(DriftWatch((STEADY, MOVING, OTHER, THIRD)), (features, residuals, at_ms))
     features[after, 3] += 1.5
     three = feed(DriftWatch((STEADY, MOVING, OTHER, THIRD)), (features, residuals, at_ms))
@@ -137,9 +137,10 @@ def test_partitions_may_be_a_week_apart() -> None:
     features, residuals, at_ms = weeks(np.random.default_rng(16), 60, 2)
     features[at_ms >= 40 * WEEK_MS, 1] += 2.0
     behind = A_WEEK // 2 * 6 // 7
-    order = np.concatenate([np.arange(behind) * 2, *np.stack([np.arange(behind, len(at_ms) // 2) * 2,
-                            np.arange(len(at_ms) // 2 - behind) * 2 + 1], axis=1),
-                            np.arange(len(at_ms) // 2 - behind, len(at_ms) // 2) * 2 + 1])  # fmt: skip
+    half = len(at_ms) // 2
+    ahead, late = np.arange(half) * 2, np.arange(half) * 2 + 1
+    mixed = np.stack([ahead[behind:], late[: half - behind]], axis=1).ravel()
+    order = np.concatenate([ahead[:behind], mixed, late[half - behind :]])
 
     raised = feed(DriftWatch((STEADY, MOVING)), (features[order], residuals[order], at_ms[order]))
 
