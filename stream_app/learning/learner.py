@@ -19,12 +19,12 @@ from stream_app.core.population import BetaGeometric, PopulationTotals
 from stream_app.core.times import DAY_MS
 from stream_app.learning.clustering import CustomerClusters, Sums, Waiting
 from stream_app.learning.drift import CUSTOMERS, QUALITY, WATCHED, DriftSaved, DriftWatch
-from stream_app.learning.models import KALMAN, OnlineModel, new_model
 from stream_app.learning.population_keeper import AskedFit, Defer, KeptPopulation, PopulationKeeper, when_asked
 from stream_app.learning.quality import QualityTally
 from stream_app.learning.snapshot import ModelSnapshot, with_version
 from stream_app.learning.weighing import SETTLING_DAYS, Settling, censoring_weight
-from stream_app.learning.zoo.types import ModelState
+from stream_app.learning.zoo.registry import KALMAN, create
+from stream_app.learning.zoo.types import ModelState, OnlineModel
 
 FORMAT = 2
 HOLDOUT_ARM = 2
@@ -96,7 +96,7 @@ class Learner:
         settling_days: float = SETTLING_DAYS,
     ) -> None:
         self.horizon_days = horizon_days
-        self.model = new_model(model, inputs)
+        self.model = create(model, inputs)
         self.counts: dict[str, int] = {}
         """learned, repeated, censored, unscored, other_horizon, unknown_features, malformed."""
         self.tallies = {name: QualityTally(_RECENT_HALF_LIFE if name == "recent" else 0.0) for name in _GROUPS}

@@ -10,7 +10,7 @@ from river import checks
 
 from stream_app.core.features import FEATURE_NAMES
 from stream_app.learning.kalman import KalmanCore, KalmanLogisticRegression
-from stream_app.learning.models import KalmanModel
+from stream_app.learning.zoo.kalman import KalmanModel
 from tests.support.observed import shop_rows
 
 

@@ -11,15 +11,15 @@ from stream_app.core.effects import PopulationDay
 from stream_app.core.features import FEATURE_INDEX, FEATURE_LISTS, FEATURE_NAMES, list_hash
 from stream_app.core.packing import pack, unpack
 from stream_app.learning.learner import Learner, LearnerRefusedError
-from stream_app.learning.models import MODEL_NAMES
 from stream_app.learning.weighing import Settling
+from stream_app.learning.zoo.registry import ADAGRAD, KALMAN, KALMAN_ORDERS
 from tests.support.observed import AT_MS, HORIZON_DAYS, examples_of, shop_rows
 
 _FEATURES, _LABELS = shop_rows(300)
 _EXAMPLES = examples_of(_FEATURES, _LABELS)
 
 
-@pytest.mark.parametrize("model", MODEL_NAMES)
+@pytest.mark.parametrize("model", [KALMAN, KALMAN_ORDERS, ADAGRAD])
 @settings(max_examples=15)
 @given(cut=st.integers(0, 300), overlap=st.integers(0, 40), block=st.integers(1, 100))
 def test_a_restart_learns_nothing_twice_and_skips_nothing(model: str, cut: int, overlap: int, block: int) -> None:

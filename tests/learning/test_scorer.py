@@ -8,9 +8,10 @@ from stream_app.core.features import FEATURE_INDEX, FEATURE_NAMES
 from stream_app.core.state import CustomerState
 from stream_app.learning.inputs import DEFAULT_INPUTS, ModelInputs
 from stream_app.learning.learner import Learner
-from stream_app.learning.models import ADAGRAD, KALMAN, KalmanModel, new_model
 from stream_app.learning.scorer import PriorScorer, SnapshotScorer, beta_interval, bounded_sigmoid
 from stream_app.learning.snapshot import ModelSnapshot, SnapshotRefusedError, decode_snapshot, encode_snapshot
+from stream_app.learning.zoo.kalman import KalmanModel
+from stream_app.learning.zoo.registry import ADAGRAD, KALMAN, create
 from tests.support.observed import HORIZON_DAYS, customers, examples_of, raw_rows, shop_rows
 
 _FEATURES, _LABELS = shop_rows(600)
@@ -37,7 +38,7 @@ def test_the_snapshot_scores_what_the_river_pipeline_predicts() -> None:
 
 
 def test_the_adagrad_snapshot_scores_what_rivers_regression_predicts() -> None:
-    model = new_model(ADAGRAD)
+    model = create(ADAGRAD)
     model.learn(_FEATURES, _LABELS, np.ones(len(_LABELS)))
     scores = SnapshotScorer(_SNAPSHOTS[ADAGRAD]).score(_FEATURES)
 
