@@ -53,6 +53,15 @@ GaugeName = Literal[
     "model_trained_examples",
     "model_quality",
     "last_checkpoint_timestamp_seconds",
+    "lift",
+    "lift_ratio",
+    "lift_customers",
+    "lift_outcomes",
+    "lift_through_timestamp_seconds",
+    "message_rate",
+    "messages_sent",
+    "sample_ratio_p_value",
+    "sample_ratio_alarm",
     "build_info",
 ]
 HistogramName = Literal[
@@ -100,6 +109,8 @@ class HistogramSpec(NamedTuple):
 
 _PARTITION_SERIES = 20_000
 """Bound of series per topic and partition: 18 topics of up to 1,024 partitions."""
+
+_LIFT_SERIES = 2_000
 
 COUNTERS: dict[CounterName, CounterSpec] = {
     "events": CounterSpec("Input records applied to customer states, or found to be repeats, by topic.", ("topic",)),
@@ -169,6 +180,44 @@ GAUGES: dict[GaugeName, GaugeSpec] = {
         "Prequential quality of served scores by measure: auc, log_loss, brier, ece, ...", ("measure",), "both"
     ),
     "last_checkpoint_timestamp_seconds": GaugeSpec("When the newest checkpoint was written.", (), "trainer"),
+    "lift": GaugeSpec(
+        "Difference per customer in 14 days, treated less held out, by slice (all, tier:, action:, experiment:), "
+        "measure (conversion, revenue, margin, cost) and bound (estimate, low, high; infinite: nothing can be said).",
+        ("slice", "measure", "bound"),
+        "trainer",
+        _LIFT_SERIES,
+    ),
+    "lift_ratio": GaugeSpec(
+        "Ratios of differences by slice: cost_per_saved, return_on_cost, incremental_per_redeemed; infinite bounds "
+        "where the denominator may be 0.",
+        ("slice", "ratio", "bound"),
+        "trainer",
+        _LIFT_SERIES,
+    ),
+    "lift_customers": GaugeSpec(
+        "Customers compared, by slice and group (treated, held).", ("slice", "group"), "trainer", _LIFT_SERIES
+    ),
+    "lift_outcomes": GaugeSpec("Matured decisions in the report.", (), "trainer"),
+    "lift_through_timestamp_seconds": GaugeSpec(
+        "Event time through which decisions in the report matured.", (), "trainer"
+    ),
+    "message_rate": GaugeSpec(
+        "What became of messages, as shares of those sent, by action: converted, opened, clicked, redeemed, responded, "
+        "unsubscribed, complained.",
+        ("action", "rate"),
+        "trainer",
+        400,
+    ),
+    "messages_sent": GaugeSpec("Messages sent whose outcome has matured, by action.", ("action",), "trainer"),
+    "sample_ratio_p_value": GaugeSpec(
+        "Anytime-valid p-value of the arms' configured shares, by what is watched: assignments, first_triggers, "
+        "experiment:.",
+        ("ratio",),
+        "trainer",
+    ),
+    "sample_ratio_alarm": GaugeSpec(
+        "1: arms are not filled as configured, do not trust the comparison.", ("ratio",), "trainer"
+    ),
     "build_info": GaugeSpec("1; the version of stream-app.", ("version",), "both"),
 }
 

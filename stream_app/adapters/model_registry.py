@@ -42,6 +42,10 @@ class Choice(NamedTuple):
     by: ChosenBy
 
 
+REPORT: Final = "report"
+"""Kind of the records that hold what a pupil of the trainer reports, as JSON, for every worker to show."""
+
+
 class Stored(NamedTuple):
     """One snapshot as it stands in the topic, not yet decoded."""
 
@@ -70,17 +74,21 @@ class ModelRegistry:
     def __init__(self) -> None:
         self.snapshots: dict[str, Stored] = {}
         """By version, oldest first."""
+        self.reports: dict[str, bytes] = {}
+        """The newest of each kind, by its name."""
         self._pointers: dict[tuple[str, int], str] = {}
 
     def apply(
         self, key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes]], timestamp_ms: int
     ) -> None:
-        """Take in one record. What is neither snapshot nor pointer is passed over."""
+        """Take in one record. What is neither snapshot nor pointer nor report is passed over."""
         kind, slash, name = (key or b"").decode("utf-8", "replace").partition("/")
         if not slash:
             return
         if kind in {"served", "pinned"}:
             self._apply_pointer(kind, name, value)
+        elif kind == REPORT:
+            self.reports[name] = value or b""
         elif value is None:
             self.snapshots.pop(name, None)
         else:
@@ -167,3 +175,8 @@ def pointer_record(kind: PointerKind, horizon_days: int, version: str) -> ModelR
     """Return the record that points to a version, or takes the pointer back when `version` is empty."""
     value = json.dumps({"version": version}).encode() if version else None
     return ModelRecord(f"{kind}/{horizon_days}".encode(), value, [])
+
+
+def report_record(name: str, value: bytes) -> ModelRecord:
+    """Return the record of a report."""
+    return ModelRecord(f"{REPORT}/{name}".encode(), value, [])

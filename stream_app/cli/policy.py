@@ -2,45 +2,37 @@
 
 import gc
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from stream_app.adapters.assembly import engine_of
 from stream_app.adapters.event_files import merge_by_event_time
-from stream_app.adapters.outcome_logs import OutcomeLogError, outcomes_in_file, outcomes_on_topic
-from stream_app.adapters.topic_reading import TopicMissingError
 from stream_app.cli.errors import CommandError, ExitCode
 from stream_app.cli.files import open_files, progress_over
+from stream_app.cli.report import Log, console, matured, report
 from stream_app.core.effects import Output, TrainingExample
 from stream_app.core.outputs import TIERS, DecisionOutcome, Intervention, SuppressedIntervention
 from stream_app.decisions.bandit import PolicyLearner
 from stream_app.decisions.catalogue import Catalogue, CatalogueError, load_catalogue, load_shipped_catalogue
 from stream_app.decisions.difference import DecisionLog, PolicyDifference, difference
 from stream_app.decisions.fairness import FairnessBook
-from stream_app.decisions.lift import LiftBook, LiftReport, SliceLift
 from stream_app.decisions.offpolicy import Estimate, UnsupportedPolicyError, evaluate
 from stream_app.decisions.policy import PolicyError, PolicySnapshot, choose_by, load_policy, prior_snapshot
 from stream_app.engine.replay import OutputSink, Replay, SourceRecord
 from stream_app.settings import Settings, load_settings
 
 app = typer.Typer(no_args_is_help=True, help="Check, compare, judge and learn policies; measure their lift.")
+app.command("lift")(report)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 CatalogueFile = Annotated[
     Path | None, typer.Option("--catalogue", help="Action catalogue; absent: the configured or the shipped one.")
 ]
-Log = Annotated[
-    Path | None,
-    typer.Argument(help="Matured decisions: what `replay --out` wrote (.gz too); absent: the decision-outcomes topic."),
-]
 MOST_CHANGES = 15
-WIDE = 160
 
 
 @app.command()
@@ -60,7 +52,7 @@ def check(
             " ".join(action.signals),
             f"{action.cost:g}",
         )
-    _console().print(table)
+    console().print(table)
     print(f"fine: {len(catalogue.actions)} actions, catalogue version {catalogue.version}")
 
 
@@ -101,7 +93,7 @@ def judge(
         return choose_by(allowed, outcome.context, stake, outcome.usual_order, snapshot).probabilities
 
     try:
-        found = evaluate(list(_outcomes(log, settings)), target, settings.holdout_share)
+        found = evaluate(list(matured(log, settings)), target, settings.holdout_share)
     except UnsupportedPolicyError as refused:
         raise CommandError(str(refused)) from refused
     except ValueError as failure:
@@ -119,7 +111,7 @@ def judge(
     )
     for name, estimate in rows:
         table.add_row(name, f"{estimate.value:.3f}", f"{estimate.low:.3f} to {estimate.high:.3f}")
-    _console().print(table)
+    console().print(table)
     print(f"policy {snapshot.version}: {found.decisions:,} decisions of {found.customers:,} customers,", end=" ")
     print(f"worth {found.effective_size:,.0f} equally weighted ones; {found.unsupported:.1%} unsupported")
 
@@ -134,7 +126,7 @@ def learn(
     settings = load_settings()
     learner = PolicyLearner(_catalogue(catalogue, settings))
     total = 0
-    for outcome in _outcomes(log, settings):
+    for outcome in matured(log, settings):
         total += 1
         learner.learn(outcome)
     if not learner.learned:
@@ -142,25 +134,6 @@ def learn(
     snapshot = learner.snapshot()
     out.write_bytes(msgspec.json.format(msgspec.json.encode(snapshot), indent=1) + b"\n")
     print(f"learned from {learner.learned:,} of {total:,} matured decisions: {snapshot.version} in {out}")
-
-
-@app.command()
-def lift(log: Log = None, as_json: AsJson = False) -> None:
-    """Compare contacted customers with the holdout; the intervals may be looked at at any time."""
-    settings = load_settings()
-    book = LiftBook(settings.holdout_share)
-    for outcome in _outcomes(log, settings):
-        book.add(outcome)
-    report = book.report()
-    if as_json:
-        print(json.dumps(_finite(msgspec.to_builtins(report)), indent=2))
-    else:
-        _print_lift(report)
-    if report.ratio_alarm:
-        raise CommandError(
-            f"the arms are not filled as configured (p = {report.ratio_p_value:.2g}): do not trust"
-            " the comparison; look for customers lost in one arm, or a changed holdout share or salt"
-        )
 
 
 @app.command()
@@ -196,15 +169,9 @@ def fairness(
             bias = "" if each.score_bias is None else f"{each.score_bias:+.3f}"
             row = (each.group, f"{each.customers:,}", f"{each.contacted_share:.1%}", offer, f"{each.labelled:,}")
             table.add_row(*row, bias)
-        _console().print(table)
+        console().print(table)
     if report.findings:
         raise CommandError("\n".join(report.findings))
-
-
-def _console() -> Console:
-    """Return a console that does not squeeze tables where the output is no terminal."""
-    console = Console()
-    return console if console.is_terminal else Console(width=WIDE)
 
 
 def _catalogue(file: Path | None, settings: Settings) -> Catalogue:
@@ -254,15 +221,6 @@ def _replayed(settings: Settings, files: list[Path], sink: OutputSink) -> Replay
     return replay
 
 
-def _outcomes(log: Path | None, settings: Settings) -> Iterator[DecisionOutcome]:
-    try:
-        yield from outcomes_in_file(log) if log is not None else outcomes_on_topic(settings)
-    except OutcomeLogError as failure:
-        raise CommandError(str(failure), ExitCode.USAGE) from failure
-    except TopicMissingError as failure:
-        raise CommandError(str(failure), ExitCode.ENVIRONMENT) from failure
-
-
 def _print_difference(found: PolicyDifference, before: str, after: str) -> None:
     print(f"{found.points:,} decisions of {found.customers:,} customers; {found.same_points:,} are the same,")
     print(f"{found.changed_customers:,} customers are treated differently at some point\n")
@@ -272,8 +230,8 @@ def _print_difference(found: PolicyDifference, before: str, after: str) -> None:
             counts.add_row(f"{title}{name}", f"{old:,}", f"{new:,}", f"{new - old:+,}" if new != old else "")
     old_cost, new_cost = found.committed_cost
     counts.add_row("committed cost", f"{old_cost:,.2f}", f"{new_cost:,.2f}", f"{new_cost - old_cost:+,.2f}")
-    console = _console()
-    console.print(counts)
+    page = console()
+    page.print(counts)
     for change in found.changes[:MOST_CHANGES]:
         print(f"\n{change.customers:,} x  {change.before}  ->  {change.after}")
         print(f"    e.g. customer {change.example_customer} on {change.example_time[:16]}")
@@ -282,45 +240,3 @@ def _print_difference(found: PolicyDifference, before: str, after: str) -> None:
                 print(f"      {name}: {detail}")
     if len(found.changes) > MOST_CHANGES:
         print(f"\n... and {len(found.changes) - MOST_CHANGES:,} rarer changes (--json shows all)")
-
-
-def _print_lift(report: LiftReport) -> None:
-    table = Table("customers", "treated", "held out", "conversion", "revenue", "margin", "cost per saved", box=None)
-    for each in report.slices:
-        table.add_row(each.name, f"{each.treated:,}", f"{each.held:,}", *_differences(each))
-    console = _console()
-    console.print(table)
-    rates = Table("sent", "messages", "converted", "redeemed", "unsubscribed", "complained", "mean reward", box=None)
-    for name, rate in report.rates.items():
-        shares = (rate.converted, rate.redeemed, rate.unsubscribed, rate.complained)
-        rates.add_row(name, f"{rate.sent:,}", *(f"{share:.1%}" for share in shares), f"{rate.reward:.2f}")
-    console.print(rates)
-    print(
-        f"{report.customers:,} customers compared from their first draw to act; all intervals hold together with",
-        end=" ",
-    )
-    print(
-        f"probability {1 - report.alpha:.0%}, whenever they are looked at; arms' ratio p = {report.ratio_p_value:.2g}"
-    )
-
-
-def _differences(of: SliceLift) -> tuple[str, str, str, str]:
-    def shown(low: float, value: float, high: float, form: str) -> str:
-        return "too few" if high == float("inf") else f"{value:{form}} ({low:{form}} to {high:{form}})"
-
-    saved = of.cost_per_saved
-    return (
-        shown(of.conversion.low, of.conversion.estimate, of.conversion.high, "+.1%"),
-        shown(of.revenue.low, of.revenue.estimate, of.revenue.high, "+.2f"),
-        shown(of.margin.low, of.margin.estimate, of.margin.high, "+.2f"),
-        "unbounded" if saved.estimate is None else f"{saved.estimate:.2f} ({saved.low:.2f} to {saved.high:.2f})",
-    )
-
-
-def _finite(value: Any) -> Any:
-    """Return JSON-ready numbers: a bound that is not known is null."""
-    if isinstance(value, dict):
-        return {name: _finite(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(part) for part in value]
-    return None if isinstance(value, float) and value in {float("inf"), float("-inf")} else value

@@ -40,6 +40,8 @@ class OpenDraw(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Experiments that the customer entered with this draw, and its arm of each."""
     is_care: bool = False
     """Drawn because of a complaint, within the window of another draw."""
+    experiment_shares: dict[str, dict[str, float]] = {}
+    """The configured share of every arm of these, the one that the others are compared with first."""
     opened: int = 0
     """Messages opened, clicked and answered until then, to tell what came in the window."""
     clicked: int = 0

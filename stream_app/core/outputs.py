@@ -164,6 +164,9 @@ class DecisionOutcome(_Output):
     experiments: dict[str, str] = Field(
         default={}, description="Named experiments entered with this draw, and the customer's arm of each."
     )
+    experiment_shares: dict[str, dict[str, float]] = Field(
+        default={}, description="Configured share of every arm of these, the one that others are compared with first."
+    )
     is_care: bool = Field(default=False, description="Drawn because of a complaint, within the window of another draw.")
 
 

@@ -63,6 +63,10 @@ class Population(msgspec.Struct, frozen=True):
     """None until the first fit: the plain Gamma-Poisson stands in."""
 
 
+ASSIGNED = "assigned:"
+"""The total of new customers of an arm begins so; the arm's code follows."""
+
+
 def mark_orders(orders: OrdersState | None) -> Mark:
     """Return what `observe_order` needs of the state before an order event is folded in place."""
     if orders is None:
@@ -78,13 +82,13 @@ def mark_orders(orders: OrdersState | None) -> Mark:
     )
 
 
-def observe_order(sums: dict[str, float], customer_id: str, before: Mark, orders: OrdersState) -> None:
+def observe_order(sums: dict[str, float], customer_id: str, before: Mark, orders: OrdersState, arm: int = 0) -> None:
     """Add one folded order event to its day's sums in place.
 
     Everything is the difference between `before` and the state after the fold, so a late, cancelled or repeated order
     needs no case of its own. A cancellation or a return adds nothing. `sums` holds a handful of totals, and for sampled
     customers two counts of recency/frequency cells a purchase day: the cell that they left and the one that they
-    entered.
+    entered. A new customer is counted under its `arm`, too (0: none), so that the sample ratio of assignments is known.
     """
     completed, first_ms, _, days, gaps, sum_ln, sum_squared = before
     if orders.completed == completed:
@@ -92,6 +96,8 @@ def observe_order(sums: dict[str, float], customer_id: str, before: Mark, orders
     _add(sums, "orders", 1.0)
     if days == 0:
         _add(sums, "customers", 1.0)
+        if arm:
+            _add(sums, ASSIGNED + str(arm), 1.0)
         _add(sums, "first_days", orders.first_ms / DAY_MS)
         if orders.days > 1:
             _add(sums, "repeat_days", orders.days - 1.0)

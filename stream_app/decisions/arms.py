@@ -39,14 +39,14 @@ def experiment_arm(customer_id: str, salt: str, experiment: Experiment) -> Exper
 
 def enter_experiments(
     customer_id: str, salt: str, catalogue: Catalogue, ledger: Ledger, allowed: Sequence[Action]
-) -> tuple[Sequence[Action], dict[str, str]]:
+) -> tuple[Sequence[Action], dict[Experiment, str]]:
     """Let a customer with a choice into the named experiments, and narrow the choice to what its arms leave.
 
     Returns
     -------
-    The actions left, and the arm of each experiment that is entered only now; these are noted in the ledger.
+    The actions left, and the arm of each experiment that is entered only now; those are noted in the ledger.
     """
-    entered: dict[str, str] = {}
+    entered: dict[Experiment, str] = {}
     for experiment in catalogue.experiments:
         arm = experiment_arm(customer_id, salt, experiment)
         if arm is None:
@@ -54,5 +54,5 @@ def enter_experiments(
         allowed = [action for action in allowed if arm.permits(action.name)]
         if experiment.name not in ledger.experiments:
             ledger.experiments = (*ledger.experiments, experiment.name)
-            entered[experiment.name] = arm.name
+            entered[experiment] = arm.name
     return allowed, entered

@@ -5,12 +5,14 @@ draw has one: of the holdout, of "nothing", and of what limits stopped. A draw t
 to leave a customer out, or lift would compare the reachable with all.
 """
 
+from collections.abc import Mapping
+
 from stream_app.core.facts import Facts
 from stream_app.core.hashing import stable_id
 from stream_app.core.ledger import Ledger, OpenDraw
 from stream_app.core.outputs import TIERS, Arm, DecisionOutcome
 from stream_app.core.times import DAY_MS, from_ms
-from stream_app.decisions.catalogue import Action, Catalogue
+from stream_app.decisions.catalogue import Action, Catalogue, Experiment
 from stream_app.decisions.policy import EPOCH_DAYS, Choice, circumstances_of, context_from, incentive_of
 from stream_app.decisions.telling import Versions
 from stream_app.decisions.types import NOTHING, DecisionPoint
@@ -31,7 +33,7 @@ def open_draw(
     choice: Choice,
     versions: Versions,
     *,
-    experiments: dict[str, str],
+    experiments: Mapping[Experiment, str],
     is_care: bool = False,
 ) -> None:
     """Note a draw that was just made.
@@ -72,7 +74,8 @@ def open_draw(
             redeemed_at_ms=facts.redeemed_at_ms,
             policy_version=versions.policy,
             catalogue_version=versions.catalogue,
-            experiments=experiments,
+            experiments={experiment.name: arm for experiment, arm in experiments.items()},
+            experiment_shares={experiment.name: experiment.shares for experiment in experiments},
             is_care=is_care,
             opened=facts.opened,
             clicked=facts.clicked,
@@ -140,6 +143,7 @@ def _outcome(
         policy_version=draw.policy_version,
         catalogue_version=draw.catalogue_version,
         experiments=draw.experiments,
+        experiment_shares=draw.experiment_shares,
         is_care=draw.is_care,
     )
 

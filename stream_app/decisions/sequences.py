@@ -5,11 +5,12 @@ is wrong at any look with at most its error rate.
 
 The asymptotic confidence sequence is Theorem 2.2 of Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, "Time-uniform
 central limit theory and asymptotic confidence sequences" (Annals of Statistics, 2024); the ratio test is a
-Beta-binomial mixture martingale as in Lindon and Malek, "Anytime-valid inference for multinomial count data" (NeurIPS
-2022).
+Dirichlet-multinomial mixture martingale as in Lindon and Malek, "Anytime-valid inference for multinomial count data"
+(NeurIPS 2022).
 """
 
 import math
+from collections.abc import Mapping
 
 import msgspec
 
@@ -54,6 +55,41 @@ def half_width_factor(count: int, alpha: float, planned: int) -> float:
     return math.sqrt(2 * (scaled + 1) / (count * scaled) * math.log(math.sqrt(scaled + 1) / alpha))
 
 
+class Moments(msgspec.Struct):
+    """Running mean and variance of outcomes, and their covariance with a covariate (Welford's updates)."""
+
+    count: int = 0
+    mean: float = 0.0
+    mean_x: float = 0.0
+    sum_squares: float = 0.0
+    sum_xx: float = 0.0
+    sum_xy: float = 0.0
+
+    def add(self, outcome: float, covariate: float) -> None:
+        """Take in one more value."""
+        self.count += 1
+        from_mean = outcome - self.mean
+        from_mean_x = covariate - self.mean_x
+        self.mean += from_mean / self.count
+        self.mean_x += from_mean_x / self.count
+        self.sum_squares += from_mean * (outcome - self.mean)
+        self.sum_xx += from_mean_x * (covariate - self.mean_x)
+        self.sum_xy += from_mean_x * (outcome - self.mean)
+
+    @property
+    def variance(self) -> float:
+        """Variance of the outcomes; 0 for fewer than two."""
+        return self.sum_squares / (self.count - 1) if self.count > 1 else 0.0
+
+
+class DifferenceState(msgspec.Struct):
+    """What a difference sequence has seen: enough to go on from."""
+
+    treated: Moments = msgspec.field(default_factory=Moments)
+    held: Moments = msgspec.field(default_factory=Moments)
+    effects: Moments = msgspec.field(default_factory=Moments)
+
+
 class DifferenceSequence:
     """The mean effect of treatment over the customers seen so far, from one outcome a customer, in order of arrival.
 
@@ -68,6 +104,8 @@ class DifferenceSequence:
         Probability of the treatment arm, as configured; strictly between 0 and 1.
     planned
         Number of customers at which intervals are tightest.
+    state
+        To go on from; changed in place.
 
     Raises
     ------
@@ -75,30 +113,38 @@ class DifferenceSequence:
         A share of 0 or 1: there is nobody to compare with.
     """
 
-    def __init__(self, treated_share: float, planned: int = PLANNED) -> None:
+    def __init__(self, treated_share: float, planned: int = PLANNED, state: DifferenceState | None = None) -> None:
         if not 0 < treated_share < 1:
             raise ValueError(f"the treated share is {treated_share:g}: customers in one arm only are no comparison")
         self._treated_share = treated_share
         self._planned = planned
-        self.treated = _Moments()
-        self.held = _Moments()
-        self._effects = _Moments()
+        self.state = state if state is not None else DifferenceState()
+
+    @property
+    def treated(self) -> Moments:
+        """What the treated did."""
+        return self.state.treated
+
+    @property
+    def held(self) -> Moments:
+        """What the others did."""
+        return self.state.held
 
     @property
     def count(self) -> int:
         """Customers seen."""
-        return self._effects.count
+        return self.state.effects.count
 
     def add(self, is_treated: bool, outcome: float, covariate: float = 0.0) -> None:
         """Take in the outcome of one more customer; `covariate` must have been known before the treatment."""
         residual = outcome - self._prediction(covariate)
         weight = 1 / self._treated_share if is_treated else -1 / (1 - self._treated_share)
-        self._effects.add(weight * residual, 0.0)
+        self.state.effects.add(weight * residual, 0.0)
         (self.treated if is_treated else self.held).add(outcome, covariate)
 
     def interval(self, alpha: float) -> Interval:
         """Return the mean effect with bounds that hold at all looks together with probability 1 - `alpha`."""
-        effects = self._effects
+        effects = self.state.effects
         if effects.count < WARM_UP or min(self.treated.count, self.held.count) < WARM_UP_PER_ARM:
             return UNKNOWN
         half = math.sqrt(effects.variance) * half_width_factor(effects.count, alpha, self._planned)
@@ -118,62 +164,35 @@ class DifferenceSequence:
         return (1 - share) * of_treated + share * of_held
 
 
-class RatioTest:
-    """Watches whether customers fall into the arms as configured; on a mismatch no comparison can be trusted."""
+class ArmsTest:
+    """Watches whether customers fall into arms as configured; on a mismatch no comparison can be trusted.
 
-    def __init__(self, treated_share: float) -> None:
-        self._share = treated_share
-        self._prior = (_PRIOR_COUNT * treated_share, _PRIOR_COUNT * (1 - treated_share))
-        self.treated = 0
-        self.held = 0
+    Parameters
+    ----------
+    shares
+        Of each arm, as configured; they sum to 1.
+    counts
+        Customers of each arm so far, to go on from; changed in place. Arms that are not configured count as a mismatch.
+    """
 
-    def add(self, is_treated: bool) -> None:
-        """Count one assignment."""
-        self.treated += is_treated
-        self.held += not is_treated
+    def __init__(self, shares: Mapping[str, float], counts: dict[str, int] | None = None) -> None:
+        self._shares = dict(shares)
+        self.counts = counts if counts is not None else {}
+
+    def add(self, arm: str, count: int = 1) -> None:
+        """Count assignments."""
+        self.counts[arm] = self.counts.get(arm, 0) + count
 
     @property
     def p_value(self) -> float:
-        """Anytime-valid p-value of the configured share: 1 over the evidence against it, at most 1."""
-        if not 0 < self._share < 1:
-            return 1.0 if (self.held if self._share == 1 else self.treated) == 0 else 0.0
-        of_treated, of_held = self._prior
-        evidence = (
-            _ln_beta(of_treated + self.treated, of_held + self.held)
-            - _ln_beta(of_treated, of_held)
-            - self.treated * math.log(self._share)
-            - self.held * math.log(1 - self._share)
-        )
+        """Anytime-valid p-value of the configured shares: 1 over the evidence against them, at most 1."""
+        possible = {arm: share for arm, share in self._shares.items() if share > 0}
+        if any(count and arm not in possible for arm, count in self.counts.items()):
+            return 0.0
+        total = sum(self.counts.values())
+        # Dirichlet-multinomial mixture: one arm's term is that of its count under a prior centred on its share.
+        evidence = math.lgamma(_PRIOR_COUNT) - math.lgamma(_PRIOR_COUNT + total)
+        for arm, share in possible.items():
+            count, prior = self.counts.get(arm, 0), _PRIOR_COUNT * share
+            evidence += math.lgamma(prior + count) - math.lgamma(prior) - count * math.log(share)
         return math.exp(-max(0.0, evidence))
-
-
-class _Moments:
-    """Running mean and variance of outcomes, and their covariance with a covariate (Welford's updates)."""
-
-    __slots__ = ("_sum_squares", "count", "mean", "mean_x", "sum_xx", "sum_xy")
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.mean = 0.0
-        self.mean_x = 0.0
-        self._sum_squares = 0.0
-        self.sum_xx = 0.0
-        self.sum_xy = 0.0
-
-    def add(self, outcome: float, covariate: float) -> None:
-        self.count += 1
-        from_mean = outcome - self.mean
-        from_mean_x = covariate - self.mean_x
-        self.mean += from_mean / self.count
-        self.mean_x += from_mean_x / self.count
-        self._sum_squares += from_mean * (outcome - self.mean)
-        self.sum_xx += from_mean_x * (covariate - self.mean_x)
-        self.sum_xy += from_mean_x * (outcome - self.mean)
-
-    @property
-    def variance(self) -> float:
-        return self._sum_squares / (self.count - 1) if self.count > 1 else 0.0
-
-
-def _ln_beta(a: float, b: float) -> float:
-    return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)

@@ -202,7 +202,8 @@ class Engine:
             self._note_approval(shard, customer_id, state, event, block, effects)
         ordered = state.orders is not None and state.orders.completed > completed_before
         if trigger == "order" and state.orders is not None:
-            observe_order(self._open_day(shard, at_ms), customer_id, mark, state.orders)
+            arm = 0 if completed_before else self._decider.arm_of(customer_id)
+            observe_order(self._open_day(shard, at_ms), customer_id, mark, state.orders, arm)
         elif _opted_out(state) and (state.score is not None or customer_id in block.customers):
             self._withdraw(shard, customer_id, state, block, effects)
         if trigger is not None and is_eligible(state, at_ms, self.policy):

@@ -72,6 +72,7 @@ class CustomerApi:
         app = web.Application(middlewares=[self._guard])
         app.router.add_get("/v1/customers/{customer_id}", self._customer, name="customer")
         app.router.add_get("/v1/customers", self._customers, name="customers")
+        app.router.add_get("/v1/experiments", self._experiments, name="experiments")
         app.router.add_get("/v1/status", self._status, name="status")
         return app
 
@@ -155,6 +156,14 @@ class CustomerApi:
             raise ApiError(400, "bad_limit", f"limit is a whole number from 1 to {MOST_CUSTOMERS}")
         found = await most_at_risk(self._views.customers(), tier, int(limit), _pauses())
         return _json({"scope": "the partitions of this worker", "customers": found})
+
+    async def _experiments(self, _: web.Request) -> web.StreamResponse:
+        report = self._views.experiments()
+        if not report:
+            raise ApiError(
+                404, "no_report", "no report yet: the trainer writes one when decisions have matured (14 days)"
+            )
+        return web.Response(body=report, content_type="application/json", headers={"Cache-Control": "no-store"})
 
     async def _status(self, _: web.Request) -> web.StreamResponse:
         readiness = self._views.readiness()

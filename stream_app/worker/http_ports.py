@@ -73,6 +73,10 @@ class WorkerViews(Probed, Protocol):
         """Return how many customers of this worker's own partitions are in each tier; asked every few seconds."""
         ...
 
+    def experiments(self) -> bytes:
+        """Return the trainer's newest report of what interventions and experiments achieved, as JSON; empty: none."""
+        ...
+
     def status(self) -> Mapping[str, object]:
         """Return what an operator wants to see at once, JSON-ready: owned partitions, versions in force, ..."""
         ...

@@ -198,6 +198,7 @@ async def running(worker: Worker) -> AsyncIterator[None]:
     except BaseException:
         await models.stop()
         raise
+    worker.views.reports = models.reports
     watch(models.run, "models")
     watch(lambda: worker.catalogues.run(worker.settings.catalogue_poll_seconds), "catalogues")
     watch(worker.pipeline.run, "pipeline")

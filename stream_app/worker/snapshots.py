@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -67,6 +67,11 @@ class SnapshotFollower:
     def served_version(self) -> str:
         """Return the version handed over last; "prior" before the first."""
         return self._served or PRIOR
+
+    @property
+    def reports(self) -> Mapping[str, bytes]:
+        """Return what the trainer reports, by name, as JSON."""
+        return self._registry.reports
 
     async def start(self) -> None:
         """Connect, read the topic to its present end and hand over the scorer to begin with (the prior if none fits).

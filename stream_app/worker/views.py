@@ -15,6 +15,7 @@ from stream_app.settings import Settings
 from stream_app.wire.partition import partition_of
 from stream_app.worker.app import WorkerApp
 from stream_app.worker.http_ports import Progress, Readiness
+from stream_app.worker.lift_pupil import LIFT_REPORT
 from stream_app.worker.pipeline import Pipeline
 from stream_app.worker.transport import BatchConsumer
 
@@ -44,6 +45,8 @@ class LiveViews:
         self._pipeline = pipeline
         self._engine = engine
         self._topics = topics
+        self.reports: Mapping[str, bytes] = {}
+        """What the trainer reports, by name; whoever follows the snapshots sets it."""
 
     def readiness(self) -> Readiness:
         """Tell whether state is restored and no rebalance is under way."""
@@ -101,6 +104,10 @@ class LiveViews:
         """Return how many customers of this worker's own partitions are in each tier."""
         shards = [owned.shard for owned in self._pipeline.owned.values()]
         return {tier: sum(shard.tiers[index] for shard in shards) for index, tier in enumerate(TIERS)}
+
+    def experiments(self) -> bytes:
+        """Return the trainer's newest report of what interventions and experiments achieved, as JSON; empty: none."""
+        return self.reports.get(LIFT_REPORT, b"")
 
     def status(self) -> Mapping[str, object]:
         """Return what an operator wants to see at once, JSON-ready."""

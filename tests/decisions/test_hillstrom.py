@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stream_app.decisions.sequences import DifferenceSequence, RatioTest
+from stream_app.decisions.sequences import ArmsTest, DifferenceSequence
 from stream_app.decisions.uplift import Floats, OnlineUplift, qini, qini_interval
 
 pytestmark = pytest.mark.data
@@ -33,12 +33,12 @@ def test_visit_rates_are_the_published_ones(rows: list[Row]) -> None:
 @pytest.mark.parametrize(("segment", "lift"), [(MENS, 0.0766), (WOMENS, 0.0452)])
 def test_the_lift_in_visits_is_recovered_with_a_sound_interval(rows: list[Row], segment: str, lift: float) -> None:
     compared = [row for row in rows if row["segment"] in {segment, NONE}]
-    sequence, ratio = DifferenceSequence(0.5, planned=40_000), RatioTest(0.5)
+    sequence, ratio = DifferenceSequence(0.5, planned=40_000), ArmsTest({segment: 0.5, NONE: 0.5})
     excluded_at = 0
     for row in compared:
         is_treated = row["segment"] == segment
         sequence.add(is_treated, float(row["visit"]), float(np.log(float(row["history"]))))
-        ratio.add(is_treated)
+        ratio.add(row["segment"])
         if not excluded_at and sequence.count % 500 == 0 and sequence.interval(0.05).excludes_zero:
             excluded_at = sequence.count
     found = sequence.interval(0.05)

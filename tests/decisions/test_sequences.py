@@ -2,12 +2,13 @@
 
 import math
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_app.decisions.sequences import UNKNOWN, DifferenceSequence, RatioTest, half_width_factor
+from stream_app.decisions.sequences import UNKNOWN, ArmsTest, DifferenceSequence, DifferenceState, half_width_factor
 
 SHOPS = 300
 CUSTOMERS = 1500
@@ -81,23 +82,50 @@ def test_the_ratio_test_is_silent_on_the_configured_ratio_and_sees_a_broken_one(
     alarms = 0
     for seed in range(200):
         rng = np.random.default_rng(seed)
-        fair = RatioTest(0.9)
+        fair = ArmsTest({"in": 0.9, "out": 0.1})
         lowest = 1.0
         for is_treated in (rng.random(2000) < 0.9).tolist():
-            fair.add(is_treated)
+            fair.add("in" if is_treated else "out")
             lowest = min(lowest, fair.p_value)
         alarms += lowest < 0.01
     assert alarms <= 4
     rng = np.random.default_rng(7)
-    broken = RatioTest(0.9)
+    broken = ArmsTest({"in": 0.9, "out": 0.1})
     for is_treated in (rng.random(5000) < 0.86).tolist():
-        broken.add(is_treated)
+        broken.add("in" if is_treated else "out")
     assert broken.p_value < 0.001
 
 
 def test_a_ratio_of_all_or_none_is_broken_by_a_single_customer() -> None:
-    everybody = RatioTest(1.0)
-    everybody.add(True)
+    everybody = ArmsTest({"in": 1.0, "out": 0.0})
+    everybody.add("in")
     assert everybody.p_value == 1.0
-    everybody.add(False)
+    everybody.add("out")
     assert everybody.p_value == 0.0
+
+
+def test_the_ratio_test_takes_any_number_of_arms() -> None:
+    shares = {"a": 0.5, "b": 0.3, "c": 0.2}
+    fair, broken = ArmsTest(shares), ArmsTest(shares)
+    for arm, count in (("a", 5000), ("b", 3000), ("c", 2000)):
+        fair.add(arm, count)
+    for arm, count in (("a", 5000), ("b", 3300), ("c", 1700)):
+        broken.add(arm, count)
+    assert fair.p_value == 1.0
+    assert broken.p_value < 1e-6
+    broken.add("unheard-of")
+    assert broken.p_value == 0.0
+
+
+def test_a_sequence_goes_on_from_its_state() -> None:
+    treated, outcome, covariate, _ = shop(3)
+    whole, first = DifferenceSequence(0.8), DifferenceSequence(0.8)
+    for i in range(CUSTOMERS):
+        whole.add(bool(treated[i]), float(outcome[i]), float(covariate[i]))
+        if i < 700:
+            first.add(bool(treated[i]), float(outcome[i]), float(covariate[i]))
+    saved = msgspec.msgpack.decode(msgspec.msgpack.encode(first.state), type=DifferenceState)
+    second = DifferenceSequence(0.8, state=saved)
+    for i in range(700, CUSTOMERS):
+        second.add(bool(treated[i]), float(outcome[i]), float(covariate[i]))
+    assert second.interval(ALPHA) == whole.interval(ALPHA)

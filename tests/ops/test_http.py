@@ -32,6 +32,7 @@ class ShownWorker:
         self.state_of: dict[str, CustomerState] = {}
         self.owner_of: dict[str, str | None] = {}
         self.now_ready = READY
+        self.report = b""
         self.positions: dict[tuple[str, int], Progress] = {}
 
     def readiness(self) -> Readiness:
@@ -57,6 +58,9 @@ class ShownWorker:
 
     def tiers(self) -> Mapping[str, int]:
         return {"low": 5, "high": len(self.state_of)}
+
+    def experiments(self) -> bytes:
+        return self.report
 
     def status(self) -> Mapping[str, object]:
         return {"model_version": "m-1"}
@@ -370,3 +374,13 @@ async def test_a_line_now_and_then_says_what_was_done(
 
     (line,) = [record for record in caplog.records if record.message == "at work"]
     assert line.__dict__["stream_app_fields"] == {"state": "ok", "lag_records": 7, "events": 7.0}
+
+
+async def test_experiments_are_the_trainers_newest_report() -> None:
+    worker = ShownWorker()
+    async with served(worker) as services, aiohttp.ClientSession() as session:
+        async with session.get(f"{services.api_url}/v1/experiments") as answer:
+            assert (answer.status, (await answer.json())["error"]["code"]) == (404, "no_report")
+        worker.report = b'{"customers": 3}'
+        async with session.get(f"{services.api_url}/v1/experiments") as answer:
+            assert (answer.status, await answer.json()) == (200, {"customers": 3})
