@@ -157,7 +157,9 @@ class Settings(BaseSettings):
     )
 
     # --- the worker
-    max_chunk_records: Annotated[int, Field(ge=1)] = Field(default=500, description="Records in one delivered chunk.")
+    max_chunk_records: Annotated[int, Field(ge=1)] = Field(
+        default=2_000, description="Records in one delivered chunk, and of one partition in a batch."
+    )
     buffer_records: Annotated[int, Field(ge=1)] = Field(
         default=50_000, description="Bound of buffered records, all topics."
     )

@@ -38,7 +38,7 @@ Uniform = Annotated[bool, typer.Option("--uniform", help="Every event of another
 Events = Annotated[int, typer.Option(min=0, help="Backlog to feed; 0: enough for the window.")]
 
 Change = Annotated[
-    list[str] | None, typer.Option("--set", help="A contender's setting, e.g. max_chunk_records=2000; repeat for more.")
+    list[str] | None, typer.Option("--set", help="A contender's setting, e.g. max_chunk_records=500; repeat for more.")
 ]
 
 
