@@ -13,12 +13,12 @@ from stream_app.adapters.logs import fields
 from stream_app.adapters.metrics import Recorder
 from stream_app.adapters.stores import Checkpoint, PartitionStore
 from stream_app.engine.engine import Engine
-from stream_app.wire.partition_record import PendingSend, SourcePosition, read_envelope
+from stream_app.wire.partition_record import STATE, PendingSend, SourcePosition, read_envelope
 from stream_app.worker.aligner import Aligner
 from stream_app.worker.changelog import Changelog
 from stream_app.worker.outgoing import Outgoing
 from stream_app.worker.owned import Owned
-from stream_app.worker.publisher import Publisher
+from stream_app.worker.publisher import Publisher, WrittenRange
 from stream_app.worker.restoring import Restored, Restorer
 
 logger = logging.getLogger(__name__)
@@ -159,8 +159,10 @@ class Ownership:
     async def _claim(self, number: int, restorer: Restorer, restored: Restored) -> Owned:
         owned: Owned | None = None
         sequence = 0
-        # What an earlier try of this claim wrote may be older than what the former owner wrote in between.
+        # What an earlier try of this claim wrote may be older than what the former owner wrote in between; and what
+        # that owner wrote behind our first try does not count for any reader, but may be what compaction keeps.
         unsettled: set[str] = set()
+        tries = _Tries()
         while True:
             store = restorer.store
             shard = self._engine.open_shard(number, store, restored.record.memory)
@@ -177,10 +179,10 @@ class Ownership:
                 break
             logger.warning("partition %d: its former owner still wrote while it was taken over", number)
             sequence += 1
-            ours = (owned.epoch, owned.sequence)
+            tries.note(written, (owned.epoch, owned.sequence))
 
-            def fold(_: int, records: Sequence[Any], ours: tuple[int, int] = ours) -> None:
-                restorer.take(record for record in records if not _is_of(record, ours))
+            def fold(_: int, records: Sequence[Any]) -> None:
+                restorer.take(record for record in records if tries.counts(record, unsettled))
 
             span = ({number: restored.next_offset}, {number: written.next_offset})
             await self._changelog.read(*span, fold)
@@ -222,5 +224,30 @@ class Ownership:
                 owned.store.touch(customer_id)
 
 
-def _is_of(record: Any, batch: tuple[int, int]) -> bool:
-    return record.value is not None and read_envelope(record.value)[1:] == batch
+class _Tries:
+    """Where the tries of a claim came to stand, and what of others still counts beside them."""
+
+    def __init__(self) -> None:
+        self._written: list[WrittenRange] = []
+        self._batches: set[tuple[int, int]] = set()
+
+    def note(self, written: WrittenRange, batch: tuple[int, int]) -> None:
+        """Remember a try, and the epoch and sequence that it was written with."""
+        self._written.append(written)
+        self._batches.add(batch)
+
+    def counts(self, record: Any, unsettled: set[str]) -> bool:
+        """Tell whether a record is another owner's and counts; a customer whose record does not is to be written."""
+        if any(one.is_unbroken and one.first_offset <= record.offset < one.next_offset for one in self._written):
+            return False
+        if record.value is None:
+            return True
+        kind, epoch, sequence = read_envelope(record.value)
+        if (epoch, sequence) in self._batches:
+            return False
+        claimed = min(claimed for claimed, _ in self._batches)
+        if epoch < claimed and record.offset > self._written[0].first_offset:
+            if kind == STATE:
+                unsettled.add(record.key.decode())
+            return False
+        return True

@@ -122,10 +122,12 @@ class Restorer:
         return value[:ENVELOPE_BYTES] + encode_partition_record(whole)
 
     def finish(self, end_offset: int) -> Restored:
-        """Return what counts, the log having been read to `end_offset`."""
+        """Return what counts, the log having been read to `end_offset`.
+
+        It may go on: whoever wrote an unfinished batch may still close it, and then its states count.
+        """
         self.next_offset = max(self.next_offset, end_offset)
         unfinished = tuple(self._tail)
-        self._tail.clear()
         if self._record_value is None:
             record = PartitionRecord(memory=PartitionState())
         else:
