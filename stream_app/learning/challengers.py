@@ -217,7 +217,8 @@ class ChallengedLearner:
         if name not in self.served:
             return FrozenCopy(create_spec(name), body)
         model = self.models[name]
-        return FrozenWeights(model.inputs, body, model.export().offset)
+        learned = model.export()
+        return FrozenWeights(model.inputs, body, learned.offset, learned.form)
 
     def _begin_day(self, due_ms: int) -> None:
         """Set weights aside before the first example of a new day is learned, and close the week if it is over."""

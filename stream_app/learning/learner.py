@@ -21,7 +21,8 @@ from stream_app.learning.clustering import CustomerClusters, Sums, Waiting
 from stream_app.learning.drift import CUSTOMERS, QUALITY, WATCHED, DriftSaved, DriftWatch
 from stream_app.learning.population_keeper import AskedFit, Defer, KeptPopulation, PopulationKeeper, when_asked
 from stream_app.learning.quality import QualityTally
-from stream_app.learning.snapshot import ModelSnapshot, with_version
+from stream_app.learning.snapshot import BENT_FORMAT, ModelSnapshot, with_version
+from stream_app.learning.snapshot import FORMAT as SNAPSHOT_FORMAT
 from stream_app.learning.weighing import SETTLING_DAYS, Settling, censoring_weight
 from stream_app.learning.zoo.registry import KALMAN, create
 from stream_app.learning.zoo.types import ModelState, OnlineModel
@@ -154,6 +155,7 @@ class Learner:
         weights = model.export()
         total, squared = self._importance
         snapshot = ModelSnapshot(
+            format=BENT_FORMAT if weights.form else SNAPSHOT_FORMAT,
             version="",
             model=model.name,
             horizon_days=self.horizon_days,
@@ -167,6 +169,8 @@ class Learner:
             weights=weights.weights,
             intercept=weights.intercept,
             covariance=weights.covariance,
+            form=weights.form,
+            arrays=weights.arrays,
             widening=self._clusters.design_effect(),
             spread=self._clusters.spread(),
             population=self.population.population(),

@@ -17,6 +17,7 @@ from stream_app.core.population import Population
 from stream_app.core.reasons import sentence
 from stream_app.learning.inputs import OFFSET, ModelInputs
 from stream_app.learning.snapshot import ModelSnapshot
+from stream_app.learning.zoo.bends import bend_of
 
 PRIOR_VERSION = "prior"
 
@@ -126,6 +127,7 @@ class SnapshotScorer:
         themes = [_THEME_NAMES.index(_THEMES[base]) for base in self._inputs.bases]
         self._themes = np.array(themes, dtype=np.intp)
         self._offset_theme = _THEMES[snapshot.offset] if snapshot.offset else ""
+        self._bend = bend_of(snapshot.form, snapshot.arrays, len(snapshot.inputs))
         self._last: tuple[NDArray[np.float32], NDArray[np.float64]] | None = None
 
     def featurize(self, raw: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -134,8 +136,10 @@ class SnapshotScorer:
 
     def score(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return P(churn) for a block of features."""
-        terms = self._standardised(features) * self._weights
-        logit = np.add.reduce(terms, axis=1) + self.snapshot.intercept
+        scaled = self._standardised(features)
+        logit = np.add.reduce(scaled * self._weights, axis=1) + self.snapshot.intercept
+        if self._bend is not None:
+            logit += self._bend(scaled)
         if self._offset >= 0:
             logit += features[:, self._offset]
         return sigmoid(logit)
@@ -144,7 +148,8 @@ class SnapshotScorer:
         """Return up to `top` reasons for one row, largest contribution first.
 
         Contributions are exact: summed over all themes they give the logit less its baseline (the intercept, the mean
-        offset and what belongs to the moment).
+        offset and what belongs to the moment). A bend has no shares; for it, a theme counts with what would be lacking
+        without it.
         """
         contributions = self.contributions(features)
         shown = [
@@ -157,9 +162,11 @@ class SnapshotScorer:
         return tuple(_reason(theme, amount, values, language) for theme, amount in shown[:top])
 
     def contributions(self, features: NDArray[np.float32]) -> dict[str, float]:
-        """Return each theme's exact share of one row's logit above the baseline."""
-        terms = self._standardised_row(features) * self._weights
-        sums = np.bincount(self._themes, weights=terms, minlength=len(_THEME_NAMES)).tolist()
+        """Return each theme's share of one row's logit above the baseline: exact but for a bend."""
+        scaled = self._standardised_row(features)
+        sums = np.bincount(self._themes, weights=scaled * self._weights, minlength=len(_THEME_NAMES)).tolist()
+        if self._bend is not None:
+            sums = [amount + bent for amount, bent in zip(sums, self._bent(scaled), strict=True)]
         result = dict(zip(_THEME_NAMES, sums, strict=True))
         if self._offset_theme:
             result[self._offset_theme] += float(features[self._offset]) - self.snapshot.offset_mean
@@ -184,6 +191,13 @@ class SnapshotScorer:
             logit += float(features[self._offset])
         uncertainty = max(float(row @ self._covariance @ row), 0.0) * self.snapshot.widening
         return beta_interval(bounded_sigmoid(logit), self.snapshot.spread, uncertainty)
+
+    def _bent(self, scaled: NDArray[np.float64]) -> list[float]:
+        """Return what the bend would lack, theme by theme, if the theme's inputs were as usual."""
+        assert self._bend is not None
+        without = np.where(self._themes == np.arange(len(_THEME_NAMES))[:, np.newaxis], 0.0, scaled)
+        lacking: list[float] = (self._bend(scaled[np.newaxis]) - self._bend(without)).tolist()
+        return lacking
 
     def _standardised(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         scaled = (self._inputs.of_block(features) - self._mean) * self._inverse_scale

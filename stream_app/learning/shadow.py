@@ -19,6 +19,7 @@ from stream_app.core.features import FEATURE_INDEX
 from stream_app.core.times import DAY_MS
 from stream_app.learning.inputs import ModelInputs
 from stream_app.learning.scorer import sigmoid
+from stream_app.learning.zoo.bends import bend_of
 from stream_app.learning.zoo.types import LearnedWeights, ModelState, OnlineModel
 
 SLACK_DAYS = 7
@@ -50,32 +51,41 @@ class FrozenWeights:
     inputs
         What the model sees.
     body
-        Single-precision numbers: mean, inverse scale and weight of each input, then intercept and clip.
+        Single-precision numbers: mean, inverse scale and weight of each input, intercept and clip, and what the form
+        adds.
     offset
         The feature that is added as it is; empty: none.
+    form
+        What is added to the linear terms (see `zoo.bends`); empty: nothing.
     """
 
-    def __init__(self, inputs: ModelInputs, body: bytes, offset: str) -> None:
+    def __init__(self, inputs: ModelInputs, body: bytes, offset: str, form: str = "") -> None:
         width = len(inputs.names)
         numbers = np.frombuffer(body, dtype="<f4").astype(np.float64)
-        if len(numbers) != 3 * width + 2:
+        linear, arrays = numbers[: 3 * width + 2], numbers[3 * width + 2 :]
+        if len(linear) != 3 * width + 2 or (len(arrays) and not form):
             raise ValueError(f"{width} inputs take {3 * width + 2} numbers, got {len(numbers)}")
+        self._bend = bend_of(form, arrays.tolist(), width)
         self.body = body
         self._inputs = inputs
         self._mean, self._inverse_scale, self._weights = numbers[: 3 * width].reshape(3, width)
-        self._intercept, self._clip = numbers[-2], numbers[-1]
+        self._intercept, self._clip = linear[-2], linear[-1]
         self._offset = FEATURE_INDEX[offset] if offset else -1
 
     @classmethod
     def of(cls, inputs: ModelInputs, learned: LearnedWeights) -> "FrozenWeights":
         """Set aside what a model knows now."""
         parts = (*learned.mean, *learned.inverse_scale, *learned.weights, learned.intercept, learned.clip)
-        return cls(inputs, np.array(parts, dtype="<f4").tobytes(), learned.offset)
+        body = np.array((*parts, *learned.arrays), dtype="<f4").tobytes()
+        return cls(inputs, body, learned.offset, learned.form)
 
     def probability(self, features: NDArray[np.float32]) -> Floats:
         """Return P(churn) of a block of features (n, d)."""
         scaled = (self._inputs.of_block(features) - self._mean) * self._inverse_scale
-        logit = np.add.reduce(np.clip(scaled, -self._clip, self._clip) * self._weights, axis=1) + self._intercept
+        clipped = np.clip(scaled, -self._clip, self._clip)
+        logit = np.add.reduce(clipped * self._weights, axis=1) + self._intercept
+        if self._bend is not None:
+            logit += self._bend(clipped)
         if self._offset >= 0:
             logit += features[:, self._offset]
         return sigmoid(logit)

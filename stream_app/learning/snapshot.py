@@ -9,9 +9,12 @@ import msgspec
 from stream_app.core.features import FEATURE_INDEX, FEATURE_LISTS, list_hash
 from stream_app.core.population import Population
 from stream_app.learning.inputs import feature_of
+from stream_app.learning.zoo.bends import bend_of
 from stream_app.learning.zoo.types import LearnedWeights
 
 FORMAT = 1
+BENT_FORMAT = 2
+"""Of a snapshot with a bend: workers that know nothing of bends have to refuse it."""
 
 
 class SnapshotRefusedError(ValueError):
@@ -29,7 +32,7 @@ class Alternative(msgspec.Struct, frozen=True):
 class ModelSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Weights of a logistic model over standardised inputs, with the population that its features were computed with.
 
-    logit = offset feature + intercept + sum of weight * clip((input - mean) * inverse_scale, +-clip)
+    logit = offset feature + intercept + sum of weight * clip((input - mean) * inverse_scale, +-clip) + bend
     """
 
     format: int = FORMAT
@@ -51,6 +54,10 @@ class ModelSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     intercept: float = 0.0
     covariance: tuple[float, ...] = ()
     """Posterior covariance of (intercept, weights), row by row; empty: the model has none."""
+    form: str = ""
+    """What is added to the linear terms (see `zoo.bends`): "hidden" or "pairs"; empty: nothing."""
+    arrays: tuple[float, ...] = ()
+    """The numbers of that."""
     widening: float = 1.0
     """Factor on the posterior variance for customers who are seen many times."""
     spread: float = 0.2
@@ -127,9 +134,9 @@ def decode_snapshot(data: bytes, key: bytes = b"") -> ModelSnapshot:
 
 
 def _check(snapshot: ModelSnapshot) -> None:
-    if snapshot.format != FORMAT:
+    if snapshot.format != (BENT_FORMAT if snapshot.form else FORMAT):
         raise SnapshotRefusedError(
-            f"snapshot format {snapshot.format}, this version reads {FORMAT}: upgrade the workers"
+            f"snapshot format {snapshot.format}, this version reads {FORMAT} and {BENT_FORMAT}: upgrade the workers"
         )
     width = len(snapshot.inputs)
     lengths = {len(snapshot.mean), len(snapshot.inverse_scale), len(snapshot.weights)}
@@ -144,10 +151,15 @@ def _check(snapshot: ModelSnapshot) -> None:
         *snapshot.inverse_scale,
         *snapshot.weights,
         *snapshot.covariance,
+        *snapshot.arrays,
         *(snapshot.intercept, snapshot.offset_mean, snapshot.clip, snapshot.widening, snapshot.spread),
     )
     if not all(map(math.isfinite, numbers)):
         raise SnapshotRefusedError("it holds numbers that are not finite")
+    try:
+        bend_of(snapshot.form, snapshot.arrays, width)
+    except ValueError as error:
+        raise SnapshotRefusedError(f"{error}: upgrade the workers before the trainer") from error
     if snapshot.clip <= 0 or snapshot.horizon_days <= 0:
         raise SnapshotRefusedError("clip and horizon_days must be positive")
     if not 0 <= snapshot.spread < 1:

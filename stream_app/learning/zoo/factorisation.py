@@ -9,8 +9,10 @@ import numpy as np
 
 from stream_app.learning.scorer import bounded_sigmoid, sigmoid
 from stream_app.learning.zoo.descent import AdaGrad
+from stream_app.learning.zoo.linear import linear_probabilities
 from stream_app.learning.zoo.rows import RowModel
-from stream_app.learning.zoo.types import ModelState, Vector, numbers_of
+from stream_app.learning.zoo.scaling import CLIP
+from stream_app.learning.zoo.types import Features, LearnedWeights, ModelState, Vector, numbers_of
 
 _SPREAD = 0.01
 """Standard deviation of the factors at the start: at 0 they would stay there."""
@@ -41,6 +43,23 @@ class FactorisationMachine(RowModel):
 
     def _probabilities(self, block: Vector) -> Vector:
         return sigmoid(self._logits(block))
+
+    def predict(self, features: Features) -> Vector:
+        """Return P(churn) of every row, as a worker does."""
+        return linear_probabilities(self.export(), self.inputs, features)
+
+    def export(self) -> LearnedWeights:
+        """Return what a scorer needs."""
+        assert self.scaler is not None
+        return LearnedWeights(
+            mean=tuple(self.scaler.mean.tolist()),
+            inverse_scale=tuple(self.scaler.inverse_scale().tolist()),
+            weights=tuple(self.linear.weights[:-1].tolist()),
+            intercept=float(self.linear.weights[-1]),
+            clip=CLIP,
+            form="pairs",
+            arrays=tuple(self.factors.weights.ravel().tolist()),
+        )
 
     def _dump(self) -> ModelState:
         return {"linear": self.linear.dump(), "factors": self.factors.dump()}

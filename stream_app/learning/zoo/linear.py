@@ -8,6 +8,7 @@ import numpy as np
 from stream_app.core.features import FEATURE_INDEX
 from stream_app.learning.inputs import ModelInputs
 from stream_app.learning.scorer import sigmoid
+from stream_app.learning.zoo.bends import bend_of
 from stream_app.learning.zoo.graph import decode, encode
 from stream_app.learning.zoo.platt import PlattScaling
 from stream_app.learning.zoo.scaling import CLIP, Repeats, RunningScaler
@@ -17,8 +18,11 @@ from stream_app.learning.zoo.types import Features, Labels, LearnedWeights, Mode
 def linear_probabilities(learned: LearnedWeights, inputs: ModelInputs, features: Features) -> Vector:
     """Return P(churn) of feature rows by weights over standardised inputs, the same bits as `SnapshotScorer`."""
     scaled = (inputs.of_block(features) - np.array(learned.mean)) * np.array(learned.inverse_scale)
-    terms = np.clip(scaled, -learned.clip, learned.clip) * np.array(learned.weights)
-    logit = np.add.reduce(terms, axis=1) + learned.intercept
+    clipped = np.clip(scaled, -learned.clip, learned.clip)
+    logit = np.add.reduce(clipped * np.array(learned.weights), axis=1) + learned.intercept
+    bend = bend_of(learned.form, learned.arrays, len(inputs.names))
+    if bend is not None:
+        logit += bend(clipped)
     if learned.offset:
         logit += features[:, FEATURE_INDEX[learned.offset]]
     return sigmoid(logit)

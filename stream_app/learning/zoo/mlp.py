@@ -10,8 +10,10 @@ import numpy as np
 
 from stream_app.learning.scorer import bounded_sigmoid, sigmoid
 from stream_app.learning.zoo.descent import AdaGrad
+from stream_app.learning.zoo.linear import linear_probabilities
 from stream_app.learning.zoo.rows import RowModel
-from stream_app.learning.zoo.types import ModelState, Vector, numbers_of
+from stream_app.learning.zoo.scaling import CLIP
+from stream_app.learning.zoo.types import Features, LearnedWeights, ModelState, Vector, numbers_of
 
 
 class Perceptron(RowModel):
@@ -40,6 +42,23 @@ class Perceptron(RowModel):
         extended = np.concatenate((block, np.ones((len(block), 1))), axis=1)
         activity = np.maximum(extended @ self.hidden.weights, 0.0)
         return sigmoid(extended @ self.linear.weights + activity @ self.output.weights)
+
+    def predict(self, features: Features) -> Vector:
+        """Return P(churn) of every row, as a worker does."""
+        return linear_probabilities(self.export(), self.inputs, features)
+
+    def export(self) -> LearnedWeights:
+        """Return what a scorer needs."""
+        assert self.scaler is not None
+        return LearnedWeights(
+            mean=tuple(self.scaler.mean.tolist()),
+            inverse_scale=tuple(self.scaler.inverse_scale().tolist()),
+            weights=tuple(self.linear.weights[:-1].tolist()),
+            intercept=float(self.linear.weights[-1]),
+            clip=CLIP,
+            form="hidden",
+            arrays=(*self.hidden.weights.ravel().tolist(), *self.output.weights.tolist()),
+        )
 
     def _dump(self) -> ModelState:
         return {"linear": self.linear.dump(), "hidden": self.hidden.dump(), "output": self.output.dump()}

@@ -80,13 +80,11 @@ ENTRIES: dict[str, Entry] = {
         "factorisation",
         "linear weights and pairs of inputs through a few factors, AdaGrad",
         {"rate": _rate(0.05), "factors": Knob(4, 2, 16, whole=True), "l2": Knob(0.0001, 0.0, 0.01), "seed": _SEED},
-        served=False,
     ),
     "mlp": Entry(
         "mlp",
         "one hidden layer beside a linear path, AdaGrad",
         {"rate": _rate(0.03), "hidden": Knob(16, 4, 64, whole=True), "l2": Knob(0.0001, 0.0, 0.01), "seed": _SEED},
-        served=False,
     ),
     "naive-bayes": Entry("naive_bayes", "Gaussian naive Bayes, Platt scaling", served=False),
     "knn": Entry(

@@ -33,6 +33,10 @@ class LearnedWeights(msgspec.Struct, frozen=True):
     offset: str = ""
     offset_mean: float = 0.0
     covariance: tuple[float, ...] = ()
+    form: str = ""
+    """What is added to the linear terms (see `bends`); empty: nothing."""
+    arrays: tuple[float, ...] = ()
+    """The numbers of that."""
 
 
 class OnlineModel(Protocol):
