@@ -22,8 +22,11 @@ async def read_topics(
     topics: Sequence[Topic],
     take: Callable[[Topic, ConsumerRecord], None],
     patience_seconds: float = PATIENCE_SECONDS,
+    newest: int | None = None,
 ) -> None:
     """Hand over every record that stands on the topics now; partitions one after the other, each in its order.
+
+    With `newest`, at most about so many of each topic: the last ones of each partition.
 
     Raises
     ------
@@ -40,7 +43,12 @@ async def read_topics(
         # Without a group, aiokafka waits for ever for a topic that is not there.
         async with asyncio.timeout(patience_seconds):
             await consumer.start()
-        for partition, end in (await consumer.end_offsets(consumer.assignment())).items():
+        ends = await consumer.end_offsets(consumer.assignment())
+        beginnings = await consumer.beginning_offsets(consumer.assignment())
+        for partition, end in ends.items():
+            if newest is not None:
+                siblings = sum(each.topic == partition.topic for each in ends)
+                consumer.seek(partition, max(beginnings[partition], end - -(-newest // siblings)))
             while await consumer.position(partition) < end:
                 fetched = await consumer.getmany(partition, timeout_ms=500, max_records=_FETCHED_RECORDS)
                 for record in fetched.get(partition, ()):

@@ -105,7 +105,7 @@ def _weeks(advantages: Sequence[float], challenger: str = "b", first: int = 0) -
 
 
 def _noisy(mean: float, count: int, seed: int = 1, deviation: float = 0.01) -> list[float]:
-    return np.random.default_rng(seed).normal(mean, deviation, count).tolist()
+    return [float(value) for value in np.random.default_rng(seed).normal(mean, deviation, count)]
 
 
 def _winner(weeks: Sequence[Week], rules: PromotionRules = RULES, rivals: int = 1) -> str:

@@ -2,6 +2,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -103,6 +104,37 @@ async def test_a_promotion_and_a_rollback_on_a_broker_over_a_restart(
     ]
     state, _ = await asyncio.to_thread(call, "show")
     assert state["champion"] == "kalman"
+
+
+@pytest.mark.kafka
+async def test_the_card_tells_of_the_running_system(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for topic in (Topic.CUSTOMERS, Topic.INTERVENTIONS, Topic.TRAINING):
+        monkeypatch.setenv(f"STREAM_APP_TOPIC_{topic.value.replace('-', '_').upper()}", settings.topic(topic))
+    await produce(settings)
+    async with AIOKafkaProducer(**client_arguments(settings)) as producer:
+        for number in range(40):
+            body = {"customer_id": f"c{number}", "attributes": {"region": "north" if number % 2 else "south"}}
+            key, value = f"c{number}".encode(), json.dumps(body).encode()
+            await producer.send_and_wait(settings.topic(Topic.CUSTOMERS), value, key=key)
+    async with trainer(settings), asyncio.timeout(30):
+        while not await served(settings):
+            pass  # reading the topic takes its time
+
+    def card(*arguments: str) -> str:
+        file = tmp_path / "card"
+        with pytest.raises(SystemExit) as end:
+            main(["model", "card", "--attribute", "region", "--out", str(file), *arguments])
+        assert not end.value.code
+        return file.read_text()
+
+    told = json.loads(await asyncio.to_thread(card, "--json"))
+    assert told["data"]["labels_read"] == 60
+    assert told["data"]["profiles"] == 40
+    assert told["quality"][0]["name"] == "all"
+    assert {group["group"] for group in told["fairness"]["groups"]} == {"north", "south", "undeclared"}
+    assert "# Model card: kalman-h30-" in await asyncio.to_thread(card)
 
 
 @pytest.mark.kafka
