@@ -78,7 +78,9 @@ def decode(data: Any) -> Any:
         )
     try:
         return _Reader(graph.nodes).root()
-    except (IndexError, KeyError, TypeError, AttributeError, ImportError) as error:
+    except GraphError:
+        raise
+    except (IndexError, KeyError, TypeError, ValueError, AttributeError, ImportError, RecursionError) as error:
         raise GraphError(f"a damaged estimator's checkpoint: {error!r}") from error
 
 

@@ -1,0 +1,113 @@
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream_app.learning.specs import create_spec
+from stream_app.learning.zoo.chunks import Waiting
+from stream_app.learning.zoo.descent import AdaGrad
+from stream_app.learning.zoo.platt import PlattScaling
+from stream_app.learning.zoo.registry import ENTRIES, create, knobs_of, options_of
+from stream_app.learning.zoo.scaling import CLIP, Repeats, RunningScaler
+
+_IMPORTANCES = st.lists(st.floats(0.0, 10.0), max_size=60)
+_ROWS = st.lists(st.tuples(st.floats(-100.0, 100.0), st.floats(0.1, 5.0)), min_size=3, max_size=40)
+
+
+@given(_IMPORTANCES)
+def test_repeats_add_up_to_the_importances(importances: list[float]) -> None:
+    repeats = Repeats()
+
+    assert abs(sum(map(repeats.of, importances)) - sum(importances)) <= 1.0
+
+
+@given(st.integers(1, 200))
+def test_ordinary_rows_are_learned_once(count: int) -> None:
+    repeats = Repeats()
+
+    assert [repeats.of(1.0) for _ in range(count)] == [1] * count
+
+
+@given(_ROWS)
+def test_the_scaler_is_the_weighted_mean_and_variance(rows: list[tuple[float, float]]) -> None:
+    scaler = RunningScaler(1)
+    for value, weight in rows:
+        scaler.learn(np.array([value]), weight)
+    values, weights = np.array(rows).T
+    mean = np.average(values, weights=weights)
+
+    assert scaler.mean[0] == pytest.approx(mean, abs=1e-7)
+    assert scaler.squares[0] == pytest.approx(weights @ (values - mean) ** 2, rel=1e-6, abs=1e-6)
+    assert np.abs(scaler.transform(np.array([[1e9], [-1e9]]))).max() <= CLIP
+    again = RunningScaler(1)
+    again.load(scaler.dump())
+    assert again.dump() == scaler.dump()
+
+
+def test_platt_scaling_finds_slope_and_shift_of_a_margin() -> None:
+    random, platt = np.random.default_rng(2), PlattScaling()
+    margins = random.normal(0.0, 3.0, 6_000)
+    labels = random.random(6_000) < 1.0 / (1.0 + np.exp(-(0.4 * margins - 0.7)))
+    for margin, label in zip(margins.tolist(), labels.tolist(), strict=True):
+        platt.learn(margin, float(label), 1.0)
+
+    assert platt.slope == pytest.approx(0.4, abs=0.05)
+    assert platt.shift == pytest.approx(-0.7, abs=0.1)
+
+
+def test_a_margin_that_points_the_wrong_way_is_not_believed() -> None:
+    platt = PlattScaling()
+    for margin in np.random.default_rng(3).normal(0.0, 1.0, 500).tolist():
+        platt.learn(margin, float(margin < 0), 1.0)
+
+    assert platt.slope == 0.0
+
+
+@given(st.lists(st.integers(1, 9), max_size=8))
+def test_chunks_do_not_depend_on_when_the_rest_was_saved(cuts: Sequence[int]) -> None:
+    whole, saved = Waiting(2, 4), Waiting(2, 4)
+    for number in range(sum(cuts)):
+        row = np.array([float(number), -float(number)])
+        one, other = whole.add(row, number % 2 == 0, 1.0), saved.add(row, number % 2 == 0, 1.0)
+        assert (one is None) == (other is None)
+        if one is not None and other is not None:
+            assert one.rows.tolist() == other.rows.tolist()
+            assert one.churned.tolist() == other.churned.tolist()
+        if number % 3 == 0:
+            restored = Waiting(2, 4)
+            restored.load(saved.dump())
+            saved = restored
+
+
+def test_descent_goes_down_and_refuses_another_shape() -> None:
+    descent = AdaGrad(np.array([3.0, -2.0]), rate=0.5, l2=0.0)
+    for _ in range(400):
+        descent.step(2.0 * descent.weights)
+
+    assert np.abs(descent.weights).max() < 0.01
+    with pytest.raises(ValueError, match="2 weights have 4 numbers"):
+        descent.load([1.0])
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_every_option_has_a_default_within_its_range(name: str) -> None:
+    for knob in knobs_of(name).values():
+        assert knob.low <= knob.default <= knob.high
+        assert not knob.logarithmic or knob.low > 0
+
+
+def test_families_of_inputs_are_left_out_by_an_option() -> None:
+    plain, lean = create("kalman"), create_spec("kalman:crossed=0,visits=0,voice=0,value=0")
+
+    assert set(lean.inputs.names) < set(plain.inputs.names)
+    assert not {"c30*calendar", "clicks_30", "sentiment", "log_dec_amt"} & set(lean.inputs.names)
+    assert "c30" in lean.inputs.names
+    with pytest.raises(ValueError, match="has no option 'crossed'"):
+        options_of("stacked", {"crossed": 0.0})
+
+
+def test_an_unknown_model_is_told_what_there_is() -> None:
+    with pytest.raises(ValueError, match=r"unknown model 'oracle': choose one of kalman, .*stacked"):
+        create("oracle")
