@@ -18,10 +18,11 @@ from stream_app.cli.files import InputTopic, OpenFile, open_files, progress_over
 from stream_app.core.records import Record
 from stream_app.core.topics import CUSTOMER_TOPICS, Topic
 from stream_app.engine.policy import EnginePolicy
+from stream_app.evaluation.ablation import ablate
 from stream_app.evaluation.baselines import BASELINES, BaselineUnavailableError, boosting_library
 from stream_app.evaluation.contest import Importances
 from stream_app.evaluation.page import report_page
-from stream_app.evaluation.reporting import KINDS, evaluate_pass, scores_in_test
+from stream_app.evaluation.reporting import KINDS, evaluate_pass, in_test, scores_in_test
 from stream_app.evaluation.running import PassResult, run_pass
 from stream_app.learning.learner import Learner
 from stream_app.learning.zoo.registry import KALMAN, MODEL_NAMES
@@ -54,6 +55,9 @@ def command(
         Path | None, typer.Option(help="With --model all: write the table to this Markdown page, figures beside it.")
     ] = None,
     title: Annotated[str, typer.Option(help="Name of the data on that page. Default: the files' names.")] = "",
+    families: Annotated[
+        bool, typer.Option("--ablate", help="Also what each family of features brings, by leaving it out.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     r"""Measure how well churn is predicted.
@@ -65,6 +69,7 @@ def command(
     Examples:
       stream-app evaluate orders.jsonl.gz --horizon-days 60
       stream-app evaluate orders.jsonl.gz --observations event --baselines --html report.html
+      stream-app evaluate orders.jsonl.gz clicks.jsonl.gz --ablate
       stream-app evaluate clicks.jsonl orders.jsonl --model kalman --model adagrad --json
       stream-app evaluate orders.jsonl.gz --model all --table models.md --title "My shop"
     """
@@ -123,12 +128,27 @@ def command(
         "snapshots": passed.snapshots,
         "results": results,
     }
+    if families:
+        summary["families"] = _ablated(passed, observations)
     if html is not None:
         html.write_text(report_page(summary), encoding="utf-8")
     if as_json:
         print(json.dumps(_json_ready(summary)))
         return
     _print(summary)
+
+
+def _ablated(passed: PassResult, observations: str) -> dict[str, Any]:
+    """Return what each family of features brings, of the test window; its turns are told on a terminal."""
+    console = Console(stderr=True)
+    with console.status("features") as status:
+        return ablate(
+            passed.examples,
+            passed.learned_before,
+            passed.observed,
+            in_test(passed, observations),
+            show=lambda family: status.update(f"without {family}"),
+        )
 
 
 def _check(observations: str, names: Sequence[str], table: Path | None) -> None:
@@ -218,6 +238,19 @@ def _print(summary: dict[str, Any]) -> None:
     console.print(table)
     start = first["first_60_days"]
     console.print(f"first 60 days: AUC {start.get('auc', math.nan):.4f} on {start.get('n', 0):.0f} observations")
+    value = first["value_90d"]
+    if value:
+        console.print(
+            f"90-day value: MAE {value['mae']:,.2f}, RMSE {value['rmse']:,.2f}, R2 {value['r2']:.3f} "
+            f"(mean {value['mean']:,.2f}, expected {value['expected_mean']:,.2f})",
+            soft_wrap=True,
+        )
+    for family, found in summary.get("families", {}).items():
+        if family:
+            low, high = found["auc_gain_interval"]
+            added = "" if found["in_default_model"] else " (not in the default model)"
+            gain = f"{found['auc_gain']:+.4f} ({low:+.4f} to {high:+.4f})"
+            console.print(f"  {family:26} AUC {gain}{added}", soft_wrap=True)
     cost, rejected = first["cost"], sum(summary["rejected"].values())
     console.print(
         f"{summary['events']:,} events of {summary['customers']:,} customers, "

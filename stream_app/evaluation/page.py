@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from html import escape
+from math import isfinite
 from typing import Any
 
 _WIDTH, _HEIGHT, _MARGIN = 420, 260, 36
@@ -34,7 +35,12 @@ def report_page(summary: dict[str, Any]) -> str:
         curve = [(index, point["auc"]) for index, point in enumerate(result["learning_curve"])]
         parts.append(_svg("AUC per 30 days", curve, low=0.5))
         parts.append("<h3>By group</h3>" + _table("", result["groups"]))
-        parts.append("<h3>At the tier thresholds</h3>" + _tiers(result["tiers"]))
+        parts.append("<h3>At the tier thresholds</h3>" + _figures(result["tiers"]))
+        if result["value_90d"]:
+            parts.append("<h3>90-day value</h3>" + _figures([result["value_90d"]]))
+        parts.append("<h3>Cost</h3>" + _figures([result["cost"]]))
+    if summary.get("families"):
+        parts.append("<h2>What families of features bring</h2>" + _families(summary["families"]))
     return "\n".join([*parts, "</html>\n"])
 
 
@@ -58,17 +64,29 @@ def _table(corner: str, rows: dict[str, dict[str, float]]) -> str:
     return f"<table><tr>{head}</tr>{''.join(lines)}</table>"
 
 
-def _tiers(tiers: Sequence[dict[str, float]]) -> str:
-    names = tuple(tiers[0]) if tiers else ()
+def _figures(rows: Sequence[dict[str, float]]) -> str:
+    names = tuple(rows[0]) if rows else ()
     head = "".join(f"<th>{name.replace('_', ' ')}</th>" for name in names)
-    lines = ["<tr>" + "".join(f"<td>{_number(tier[name])}</td>" for name in names) + "</tr>" for tier in tiers]
+    lines = ["<tr>" + "".join(f"<td>{_number(row[name])}</td>" for name in names) + "</tr>" for row in rows]
     return f"<table><tr>{head}</tr>{''.join(lines)}</table>"
 
 
 def _number(value: float | None) -> str:
-    if value is None:
+    if value is None or not isfinite(value):
         return ""
     return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:.4f}"  # noqa: PLR2004 - counts and shares
+
+
+def _families(families: dict[str, dict[str, Any]]) -> str:
+    head = "<tr><th></th><th>AUC gain</th><th>95 % interval</th><th>in the default model</th></tr>"
+    lines = [
+        f"<tr><td>{escape(family)}</td><td>{found['auc_gain']:+.4f}</td>"
+        f"<td>{found['auc_gain_interval'][0]:+.4f} to {found['auc_gain_interval'][1]:+.4f}</td>"
+        f"<td>{'yes' if found['in_default_model'] else 'no'}</td></tr>"
+        for family, found in families.items()
+        if family
+    ]
+    return f"<table>{head}{''.join(lines)}</table>"
 
 
 def _svg(title: str, points: Sequence[tuple[float, float]], low: float = 0.0) -> str:

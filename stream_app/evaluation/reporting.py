@@ -84,13 +84,17 @@ def evaluate_pass(
     return figures
 
 
-def scores_in_test(result: PassResult, observations: str) -> NDArray[np.float64]:
-    """Return the served scores of the test window, to compare another model with."""
+def in_test(result: PassResult, observations: str) -> NDArray[np.bool_]:
+    """Return which observations the test window judges: those of a kind in the last 40 % of the span."""
     start_ms = result.first_ms + int((1.0 - TEST_SHARE) * (result.last_ms - result.first_ms))
     observed = result.observed
-    scores: NDArray[np.float64] = observed.probability[
-        (observed.kind == KINDS[observations]) & (observed.at_ms >= start_ms)
-    ]
+    judged: NDArray[np.bool_] = (observed.kind == KINDS[observations]) & (observed.at_ms >= start_ms)
+    return judged
+
+
+def scores_in_test(result: PassResult, observations: str) -> NDArray[np.float64]:
+    """Return the served scores of the test window, to compare another model with."""
+    scores: NDArray[np.float64] = result.observed.probability[in_test(result, observations)]
     return scores
 
 

@@ -239,6 +239,18 @@ def test_the_page_shows_what_the_summary_says() -> None:
     assert f"{figures['test']['auc']:.4f}" in page
 
 
+def test_families_of_features_are_told_in_all_forms(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    orders, page = str(_write(tmp_path / "orders.jsonl")), tmp_path / "report.html"
+
+    assert _run(orders, "--horizon-days", "20", "--ablate", "--html", str(page)) == 0
+
+    printed = capsys.readouterr().out
+    assert "season" in printed
+    assert "not in the default model" in printed
+    assert "clicks and texts" not in printed  # this shop sends none
+    assert "families of features" in page.read_text(encoding="utf-8")
+
+
 @pytest.mark.data
 @pytest.mark.slow
 @pytest.mark.timeout(900)
