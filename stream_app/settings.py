@@ -214,7 +214,7 @@ class Settings(BaseSettings):
         default=0.05, description="Probability of ever promoting no better a model while one champion serves."
     )
     promotion_margin: Annotated[float, Field(ge=0)] = Field(
-        default=0.0005, description="Nats of log loss that a challenger must be better by for certain."
+        default=0.001, description="Nats of log loss that a challenger must be better by for certain."
     )
     model_selection: Literal["champion", "bandit"] = Field(
         default="champion", description="champion: one model for all; bandit: one for each segment of customers."

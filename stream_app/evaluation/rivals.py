@@ -8,6 +8,7 @@ The streams come as matured examples, as a trainer gets them; customers differ b
 have shocks in common.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
@@ -75,9 +76,11 @@ class ContestResult(msgspec.Struct, frozen=True):
     challengers: int
     weeks: int
     promoted: int
-    """Runs in which a challenger was promoted at least once."""
+    """Runs in which a challenger was promoted, or would have been."""
     first_weeks: tuple[int, ...] = ()
     """Weeks after the start of the comparison at which it was, run by run."""
+    critical_margins: tuple[float, ...] = ()
+    """By run, the margin below which some challenger would have been promoted at some time."""
 
 
 def same_models(
@@ -104,19 +107,19 @@ def same_models(
     show
         Told the number of finished runs.
     """
-    first: list[int] = []
+    critical: list[float] = []
     for run in range(runs):
         models: dict[str, OnlineModel] = {
             f"same-{number}": Bootstrapped(f"same-{number}", _model(SEEN_BY_ALL), 1_000 * (first_seed + run) + number)
             for number in range(1, challengers + 1)
         }
         champion = Bootstrapped("same-0", _model(SEEN_BY_ALL), 1_000 * (first_seed + run))
-        found = _first_promotion(champion, models, rules, stream(first_seed + run, weeks, customers))
-        if found is not None:
-            first.append(found)
+        watching = msgspec.structs.replace(rules, mode="off")
+        critical.append(_critical_margin(champion, models, watching, stream(first_seed + run, weeks, customers)))
         if show is not None:
             show(run + 1)
-    return ContestResult(runs, challengers, weeks, len(first), tuple(first))
+    promoted = sum(margin > rules.margin for margin in critical)
+    return ContestResult(runs, challengers, weeks, promoted, critical_margins=tuple(critical))
 
 
 def better_model(
@@ -212,6 +215,25 @@ def contest(champion: OnlineModel, challengers: Mapping[str, OnlineModel], rules
     learner = Learner(HORIZON_DAYS)
     learner.model = champion
     return ChallengedLearner(learner, challengers, rules)
+
+
+def _critical_margin(
+    champion: OnlineModel,
+    challengers: Mapping[str, OnlineModel],
+    rules: PromotionRules,
+    days: Iterator[list[TrainingExample]],
+) -> float:
+    """Return the largest margin that some challenger exceeded at some review, by its lower bound and of late."""
+    learner = contest(champion, challengers, rules)
+    critical = -math.inf
+    for examples in days:
+        learner.learn(examples)
+        for event in learner.court.unsent:
+            for standing in event.standings:
+                if standing.low is not None and standing.recent is not None:
+                    critical = max(critical, min(standing.low, standing.recent))
+        learner.court.unsent.clear()
+    return critical
 
 
 def _first_promotion(

@@ -31,8 +31,12 @@ class PromotionRules(msgspec.Struct, frozen=True):
     """auto: the winner serves at once; ask: a person approves first; off: only people promote."""
     error_rate: float = 0.05
     """For all challengers of one champion together, over its whole reign."""
-    margin: float = 0.0005
-    """Nats of mean log loss that an advantage must exceed: less is not worth a change."""
+    margin: float = 0.001
+    """Nats of mean log loss that an advantage must exceed: less is not worth a change.
+
+    Two models that learned differently drawn examples do differ by that much for a while: without a margin, equal
+    algorithms replace each other more often than the error rate says.
+    """
     warm_up_examples: int = 1_000
     """What a model has to have learned before what it says is compared: beginners are not judged."""
     by_segment: bool = False

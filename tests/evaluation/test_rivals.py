@@ -10,7 +10,7 @@ from stream_app.learning.promotion import PromotionRules
 
 
 def test_equal_models_are_not_promoted() -> None:
-    result = same_models(6, 3, 40, PromotionRules(margin=0.0, warm_up_examples=300), customers=120)
+    result = same_models(6, 3, 40, PromotionRules(warm_up_examples=300), customers=120)
 
     # At 5 % over a whole reign, two of six would happen once in thirty times.
     assert result.promoted <= 1
