@@ -84,14 +84,14 @@ def prove(
 
 
 def rehearse(
-    days: Annotated[int, typer.Option(min=120, help="Days of the shop.")] = 730,
+    days: Annotated[int, typer.Option(min=120, help="Days of the shop.")] = 600,
     customers: Annotated[int, typer.Option(min=100, help="Customers, those acquired on the way included.")] = 1500,
     drift: Annotated[str, typer.Option(help="What changes: none, seasonal, abrupt, gradual.")] = "abrupt",
-    drift_at: Annotated[float, typer.Option(min=0, max=1, help="Where in the run the change falls.")] = 0.5,
+    drift_at: Annotated[float, typer.Option(min=0, max=1, help="Where in the run the change falls.")] = 0.45,
     seed: Annotated[int, typer.Option(help="One seed, one shop.")] = 1,
-    model: Annotated[str, typer.Option(help="First champion.")] = "kalman",
+    model: Annotated[str, typer.Option(help="First champion.")] = "kalman-orders",
     challenger: Annotated[
-        list[str] | None, typer.Option(help="Repeatable. Default: adagrad and logistic-sgd:rate=0.01.")
+        list[str] | None, typer.Option(help="Repeatable. Default: kalman and logistic-sgd:rate=0.01.")
     ] = None,
     promotion: Annotated[str, typer.Option(help="auto, ask or off.")] = "auto",
     error_rate: Annotated[float, typer.Option(min=0.0001, max=0.9)] = 0.05,
@@ -106,15 +106,19 @@ def rehearse(
 ) -> None:
     r"""Run champion and challengers on a simulated shop, without Kafka: promotions, rollbacks and what they were worth.
 
+    By default the first champion is blind to clicks and texts, and behaviour changes on day 270. Losses are those of
+    predictions made at T with the weights of that time.
+
     \b
     Examples:
-      stream-app champion rehearse --drift abrupt
-      stream-app champion rehearse --promotion off --promote 400:adagrad --rollback 500
+      stream-app champion rehearse
+      stream-app champion rehearse --promote 320:logistic-sgd:rate=0.01     (a person errs; evidence rolls back)
+      stream-app champion rehearse --promotion off --promote 400:kalman --rollback 500
     """
     from stream_app.simulation.config import Drift, ShopConfig  # noqa: PLC0415 - slow to import
     from stream_app.simulation.rehearsal import rehearse_shop  # noqa: PLC0415 - slow to import
 
-    specs = challenger or ["adagrad", "logistic-sgd:rate=0.01"]
+    specs = challenger or ["kalman", "logistic-sgd:rate=0.01"]
     mode = _mode(promotion)
     try:
         check_specs(model, specs)
