@@ -41,6 +41,8 @@ class PromotionRules(msgspec.Struct, frozen=True):
     """What a model has to have learned before what it says is compared: beginners are not judged."""
     by_segment: bool = False
     """Let a bandit choose among champion and challengers for each segment."""
+    halving_weeks: int = 0
+    """Weeks of the first round in which challengers are halved (see `halving`); 0: all of them stay."""
 
 
 def standing_of(
