@@ -216,6 +216,11 @@ class Settings(BaseSettings):
     promotion_margin: Annotated[float, Field(ge=0)] = Field(
         default=0.001, description="Nats of log loss that a challenger must be better by for certain."
     )
+    challengers_halving_weeks: Annotated[int, Field(ge=0, le=52)] = Field(
+        default=0,
+        description="The worse half of the challengers leaves after so many weeks, then after twice as many, and so "
+        "on, until two are left; 0: all stay.",
+    )
     model_selection: Literal["champion", "bandit"] = Field(
         default="champion", description="champion: one model for all; bandit: one for each segment of customers."
     )
