@@ -12,6 +12,7 @@ import msgspec
 from stream_app.core.effects import PopulationDay, TrainingExample
 from stream_app.core.model_events import ModelEvent
 from stream_app.core.times import DAY_MS
+from stream_app.learning.halving import HalvingRule, Round, step
 from stream_app.learning.learner import Learner, LearnerRefusedError, Matured
 from stream_app.learning.population_keeper import Defer, when_asked
 from stream_app.learning.promotion import PromotionRules, standings_of
@@ -44,6 +45,8 @@ class _Saved(msgspec.Struct):
     selection: dict[str, str]
     frontier_ms: int
     copied: dict[str, int]
+    population: Round = Round(())
+    left: tuple[str, ...] = ()
 
 
 class ChallengedLearner:
@@ -72,6 +75,10 @@ class ChallengedLearner:
         self.panel = Panel(horizon_ms)
         self.losses = WeeklyLosses(len(SEGMENTS))
         self.selection: dict[str, str] = {}
+        self.population = Round(tuple(name for name in self.models if name != self.base))
+        """The challengers that are halved, where the rules say so."""
+        self.left: tuple[str, ...] = ()
+        """Who left by that; never created again while it is in the configuration."""
         self.learned = dict.fromkeys(self.models, 0) | {self.base: learner.trained_examples}
         self.frontier_ms = 0
         """The newest due time among the examples."""
@@ -156,6 +163,8 @@ class ChallengedLearner:
                 selection=self.selection,
                 frontier_ms=self.frontier_ms,
                 copied=self._copied,
+                population=self.population,
+                left=self.left,
             )
         )
 
@@ -186,7 +195,11 @@ class ChallengedLearner:
         champion = saved.court.reigns[-1].champion
         learner = Learner.restore(saved.learner, defer)
         kept = [champion] if champion != learner.model.name else []
-        result = cls(learner, created([*kept, *challengers]), rules)
+        wanted = [spec for spec in challengers if spec not in saved.left or not rules.halving_weeks]
+        result = cls(learner, created([*kept, *wanted]), rules)
+        if rules.halving_weeks:
+            result.left = tuple(spec for spec in saved.left if spec in challengers)
+            result.population = saved.population.joined(result.population.alive)
         for name, state in saved.models.items():
             if name in result.models:
                 result.models[name].load(state)
@@ -281,13 +294,33 @@ class ChallengedLearner:
         """Look at all comparisons; promote, propose or leave it."""
         weeks = self.losses.closed
         met = self.court.met
-        everybody = standings_of(weeks, self.champion, met, self.rules, len(self.models) - 1)
+        # Those who left by halving were looked at, too: leaving does not make it easier for the others.
+        everybody = standings_of(weeks, self.champion, met, self.rules, len(self.models) - 1 + len(self.left))
         standings = [each for each in everybody if each[0].challenger in self.models]
         if self.rules.by_segment:
             judged = [name for name in self.served if name in met]
             self.selection = select(weeks, self.champion, judged, f"h{self.learner.horizon_days}")
         if self.court.review(standings, self.rules, self.served, self.selection, self.frontier_ms):
             self._champion_changed()
+        elif self.rules.halving_weeks:
+            self._halve()
+
+    def _halve(self) -> None:
+        """Let the worse half of the challengers go when a round of weeks is over; who has ever served stays."""
+        found = step(self.population, self.losses.closed, HalvingRule(self.rules.halving_weeks))
+        self.population = found.round
+        kept = {reign.champion for reign in self.court.reigns} | set(self.selection.values())
+        for name in found.left:
+            if name in kept:
+                continue
+            self.left += (name,)
+            del self.models[name], self.learned[name]
+            self._copied.pop(name, None)
+            self.history.entries = [
+                (through, {other: model for other, model in models.items() if other != name})
+                for through, models in self.history.entries
+            ]
+        self.served = tuple(name for name in self.served if name in self.models)
 
     def _champion_changed(self) -> None:
         """Begin all comparisons anew: against another champion, nothing is known yet."""

@@ -35,6 +35,11 @@ class Round(msgspec.Struct, frozen=True):
     begun_week: int = -1
     """Number of the first week of this round; -1: of the first that comes."""
 
+    def joined(self, present: Sequence[str]) -> "Round":
+        """Return the round with those who are present: others are gone, and newcomers are in it from now on."""
+        stayed = [name for name in self.alive if name in present]
+        return msgspec.structs.replace(self, alive=(*stayed, *(name for name in present if name not in stayed)))
+
 
 class Step(NamedTuple):
     """What a look at the weeks came to."""

@@ -29,6 +29,7 @@ def rules_of(settings: Settings) -> PromotionRules:
         error_rate=settings.promotion_error_rate,
         margin=settings.promotion_margin,
         by_segment=settings.model_selection == "bandit",
+        halving_weeks=settings.challengers_halving_weeks,
     )
 
 

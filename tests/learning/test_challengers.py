@@ -256,3 +256,47 @@ def _due(examples: Sequence[TrainingExample]) -> list[int]:
 
 def test_the_stream_of_these_tests_comes_as_labels_come() -> None:
     assert _due(_EXAMPLES) == sorted(_due(_EXAMPLES))
+
+
+_POPULATION = ("adagrad:rate=9", "logistic-sgd:rate=9", "adagrad", "logistic-adam", "kalman:prior_variance=0.001")
+_HALVING = PromotionRules(mode="off", warm_up_examples=200, halving_weeks=3)
+
+
+def test_the_worse_half_of_the_challengers_leaves_and_stays_away() -> None:
+    learner = _learner(_HALVING, _POPULATION)
+    learner.learn(_EXAMPLES)
+
+    assert "adagrad:rate=9" in learner.left
+    assert set(learner.models) == {learner.base, *_POPULATION} - set(learner.left)
+    assert set(learner.population.alive) == set(learner.models) - {learner.base}
+    assert learner.champion == learner.base
+
+    again = ChallengedLearner.restore(learner.checkpoint(), _POPULATION, _HALVING)
+
+    assert set(again.models) == set(learner.models)
+    assert again.checkpoint() == learner.checkpoint()
+
+
+def test_a_restart_while_challengers_are_halved_repeats_no_decision() -> None:
+    whole = _learner(_HALVING, _POPULATION)
+    whole.learn(_EXAMPLES)
+    cut = len(_EXAMPLES) * 2 // 3
+    first = _learner(_HALVING, _POPULATION)
+    first.learn(_EXAMPLES[:cut])
+
+    second = ChallengedLearner.restore(first.checkpoint(), _POPULATION, _HALVING)
+    second.learn(_EXAMPLES[cut:])
+
+    assert second.left == whole.left
+    assert second.population == whole.population
+    assert {name: model.dump() for name, model in second.models.items()} == {
+        name: model.dump() for name, model in whole.models.items()
+    }
+
+
+def test_without_the_rule_everybody_stays() -> None:
+    learner = _learner(RULES, _POPULATION)
+    learner.learn(_EXAMPLES)
+
+    assert learner.left == ()
+    assert set(learner.models) == {learner.base, *_POPULATION}
