@@ -35,7 +35,7 @@ class Stream(NamedTuple):
     known: NDArray[np.int64]
     """Of each observation, how many of the stream's first labels were known when it was scored."""
     importance: NDArray[np.float64]
-    """What each example counted for the learner of the pass; 0: it was not learned."""
+    """What each example counted for the learner of the pass; negative: it was not learned."""
     test_start_ms: int
 
     @property
@@ -69,9 +69,9 @@ class Importances:
             self._by_sequence[example.partition, example.sequence] = importance
 
     def of(self, examples: Sequence[TrainingExample]) -> NDArray[np.float64]:
-        """Return the importance of each example, 0 where it was not learned."""
+        """Return the importance of each example, -1 where it was not learned."""
         noted = self._by_sequence
-        return np.array([noted.get((example.partition, example.sequence), 0.0) for example in examples])
+        return np.array([noted.get((example.partition, example.sequence), -1.0) for example in examples])
 
 
 def stream_of(result: PassResult, importances: Importances) -> Stream:
@@ -109,7 +109,7 @@ def moments_of(stream: Stream) -> Iterator[Moment]:
     nothing, passed = np.zeros(0, dtype=np.intp), 0
     for moment, group in zip(known.tolist(), np.split(order, starts[1:]), strict=True):
         rows = np.arange(passed, max(moment, passed))
-        rows = rows[stream.importance[rows] > 0.0]
+        rows = rows[stream.importance[rows] >= 0.0]
         pieces = [rows[start : start + _BLOCK_ROWS] for start in range(0, len(rows), _BLOCK_ROWS)] or [nothing]
         passed = max(passed, moment)
         for piece in pieces[:-1]:
