@@ -88,13 +88,18 @@ class CustomerClusters:
             key = crc32(customer.encode())
             if key & self.mask:
                 continue
-            total, squares = self.sums.get(key, (0.0, 0.0))
-            self.sums[key] = (total + standard, squares + standard * standard)
-            waiting = self.waiting.setdefault(key, [])
+            known = self.sums.get(key)
+            if known is None:
+                self.sums[key] = (standard, standard * standard)
+                waiting = self.waiting[key] = []
+            else:
+                self.sums[key] = (known[0] + standard, known[1] + standard * standard)
+                waiting = self.waiting[key]
             while waiting and moment - waiting[0].at_ms >= horizon_ms:
                 self._pair(waiting.pop(0), float(label), counts)
             waiting.append(Waiting(moment, score, residual, counts))
-            del waiting[:-_MOST_WAITING]
+            if len(waiting) > _MOST_WAITING:
+                del waiting[0]
             if len(self.sums) > MOST_CUSTOMERS:
                 self._halve()
 

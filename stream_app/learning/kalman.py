@@ -63,12 +63,16 @@ class KalmanCore:
         """Return 1 / standard deviation per slot, 0 where nothing has varied."""
         variance = self.squares / np.maximum(self.count, 1e-300)
         varied = variance > _LEAST_RELATIVE_VARIANCE * (1.0 + self.mean * self.mean)
-        return np.where(varied, 1.0 / np.sqrt(np.where(varied, variance, 1.0)), 0.0)
+        # An input that has not varied divides by infinity: cheaper than choosing twice.
+        variance[~varied] = np.inf
+        scale: Vector = 1.0 / np.sqrt(variance)
+        return scale
 
     def standardised(self, values: Vector) -> Vector:
         """Return values as deviations in units of the running standard deviation, clipped."""
-        scaled: Vector = np.clip((values - self.mean) * self.inverse_scale(), -self.clip, self.clip)
-        return scaled
+        scaled: Vector = (values - self.mean) * self.inverse_scale()
+        # np.clip costs twice as much on a hundred numbers.
+        return np.minimum(np.maximum(scaled, -self.clip), self.clip)
 
     def probability(self, values: Vector, offset: float) -> float:
         """Return P(y = 1)."""
