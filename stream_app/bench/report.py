@@ -53,6 +53,8 @@ def as_table(conditions: Mapping[str, Any], standings: Sequence[Standing]) -> st
         if standing.status != "ok":
             notes.append(f"{standing.status} in a later round: {_first_line(standing.detail)}")
         lines.append(f"{standing.peer:<13}{''.join(cells)}  {'; '.join(notes)}")
+    lines += ["", "durable when an offset is committed:"]
+    lines += [f"{standing.peer:<13}{standing.durability}" for standing in standings]
     return "\n".join(lines)
 
 

@@ -1,4 +1,12 @@
-"""`stream-app bench`: the worker beside other stream libraries, latency, and what growth costs."""
+"""`stream-app bench`: the worker beside other stream libraries, latency, and what growth costs.
+
+In full this takes about an hour and a half. A short form of everything, about 25 minutes on two idle cores:
+
+    stream-app bench --seconds 20 --warm-up 5 --rounds 2 --json
+    stream-app bench --uniform --seconds 20 --warm-up 5 --rounds 1 --peer ours --peer quix --peer floor --json
+    stream-app bench latency --seconds 60 --json
+    stream-app bench scaling --seconds 15 --warm-up 5 --rounds 1 --json
+"""
 
 import asyncio
 import json
@@ -65,6 +73,7 @@ def contest(
     Examples:
       stream-app bench --json                                   as in the goals: a minute each, three rounds
       stream-app bench --peer ours --peer faust --seconds 15 --rounds 1 --preload 100000
+      stream-app bench --seconds 20 --warm-up 5 --rounds 2      the short form, all peers
       stream-app bench latency --rate 10000 --seconds 300
       stream-app bench scaling
     """

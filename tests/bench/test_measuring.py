@@ -22,7 +22,9 @@ def measured(rate: float, *, drained: bool = False) -> Measured:
 
 
 def standing(peer: str, rate: float | None, status: str = "ok", detail: str = "") -> Standing:
-    return Standing(peer, "meaning", status, detail, [measured(rate)] if rate else [], rate, 12.5 if rate else None)
+    return Standing(
+        peer, "meaning", "durability", status, detail, [measured(rate)] if rate else [], rate, 12.5 if rate else None
+    )
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=40))
