@@ -97,8 +97,9 @@ def without_alternatives(snapshot: ModelSnapshot, name: str = "") -> ModelSnapsh
         return msgspec.structs.replace(snapshot, alternatives={}, selection={})
     chosen = snapshot.alternatives[name]
     weights = {field: getattr(chosen.learned, field) for field in LearnedWeights.__struct_fields__}
+    form = BENT_FORMAT if chosen.learned.form else FORMAT
     return msgspec.structs.replace(
-        snapshot, model=chosen.model, inputs=chosen.inputs, alternatives={}, selection={}, **weights
+        snapshot, format=form, model=chosen.model, inputs=chosen.inputs, alternatives={}, selection={}, **weights
     )
 
 

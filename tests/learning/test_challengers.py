@@ -250,6 +250,33 @@ def test_a_bandit_gives_segments_their_models_and_the_snapshot_holds_them() -> N
     assert learner.snapshot().version != snapshot.version
 
 
+@pytest.mark.parametrize("model", ["naive-bayes", "hoeffding-adaptive-tree"])
+def test_a_model_without_array_form_is_compared_restored_and_never_served(model: str) -> None:
+    names = (model,)
+    learner = _learner(challengers=names)
+    learner.learn(_EXAMPLES[:900])
+    restored = ChallengedLearner.restore(learner.checkpoint(), names, RULES)
+    for each in (learner, restored):
+        each.learn(_EXAMPLES[900:])
+
+    assert set(learner.court.met) == {model}
+    assert sum(week.seen.get(model, 0) for week in learner.losses.closed) > 100
+    assert restored.losses.closed == learner.losses.closed
+    assert learner.served == ("kalman",)
+    learner.take_event(_request("promote", "r1", model))
+    assert "cannot serve" in learner.court.unsent[-1].reason
+    assert learner.champion == "kalman"
+
+
+def test_copies_of_such_a_model_are_taken_once_a_week() -> None:
+    learner = _learner(challengers=("naive-bayes",))
+    learner.learn(_EXAMPLES)
+    copies = {id(models["naive-bayes"]) for _, models in learner.history.entries}
+
+    assert len(learner.history.entries) > 30
+    assert len(copies) <= 8
+
+
 def _due(examples: Sequence[TrainingExample]) -> list[int]:
     return [example.due_ms for example in examples]
 

@@ -37,14 +37,14 @@ def _weeks(count: int, advantages: dict[str, list[float]], deviation: float = 0.
     return found
 
 
-def _snapshot(selection: dict[str, str]) -> ModelSnapshot:
+def _snapshot(selection: dict[str, str], model: str = "adagrad") -> ModelSnapshot:
     learner = Learner(HORIZON_DAYS)
     learner.learn(examples_of(_ROWS, _LABELS))
-    other = create("adagrad")
+    other = create(model)
     other.learn(_ROWS, _LABELS, np.ones(len(_LABELS)))
-    alternative = Alternative(model="adagrad", inputs=other.inputs.names, learned=other.export())
+    alternative = Alternative(model=model, inputs=other.inputs.names, learned=other.export())
     plain = learner.snapshot()
-    return msgspec.structs.replace(plain, alternatives={"adagrad": alternative}, selection=selection)
+    return msgspec.structs.replace(plain, alternatives={model: alternative}, selection=selection)
 
 
 def test_every_row_has_one_segment_and_all_occur() -> None:
@@ -93,11 +93,12 @@ def test_a_replay_draws_the_same() -> None:
     assert select(weeks, "champion", ["other"], "h30") == select(weeks, "champion", ["other"], "h30")
 
 
-def test_each_row_is_scored_by_the_model_of_its_segment() -> None:
-    snapshot = _snapshot({SEGMENTS[1]: "adagrad", SEGMENTS[5]: "adagrad"})
+@pytest.mark.parametrize("model", ["adagrad", "mlp"])
+def test_each_row_is_scored_by_the_model_of_its_segment(model: str) -> None:
+    snapshot = _snapshot({SEGMENTS[1]: model, SEGMENTS[5]: model}, model)
     scorer = scorer_of(decode_snapshot(encode_snapshot(snapshot)))
     champion = SnapshotScorer(without_alternatives(snapshot)).score(_ROWS)
-    other = SnapshotScorer(without_alternatives(snapshot, "adagrad")).score(_ROWS)
+    other = SnapshotScorer(without_alternatives(snapshot, model)).score(_ROWS)
     segments = segment_of(_ROWS)
     theirs = (segments == 1) | (segments == 5)
 

@@ -39,6 +39,8 @@ class RiverRows(RowModel):
         self._repeats = Repeats()
 
     def _learn_row(self, row: Vector, label: bool, importance: float) -> None:
+        if importance <= 0:
+            return  # River's running means divide by the sum of the weights
         named = dict(zip(self.inputs.names, row.tolist(), strict=True))
         if self._learns_importance:
             self.estimator.learn_one(named, label, w=importance)
