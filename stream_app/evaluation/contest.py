@@ -192,6 +192,8 @@ def bytes_of(root: object) -> int:
     while waiting:
         found = waiting.pop()
         total += sys.getsizeof(found)
+        if type(found).__module__.split(".")[0] == "torch":  # a tensor's numbers are out of Python's sight
+            total += int(getattr(found, "nbytes", 0))
         for other in gc.get_referents(found):
             shared = isinstance(other, type | ModuleType | FunctionType | BuiltinFunctionType)
             if not shared and id(other) not in seen:
