@@ -1,10 +1,12 @@
 """`stream-app prove`: the product against simulated shops, whose truth is known."""
 
 import json
+import math
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
 
+import msgspec
 import typer
 from rich.console import Console
 
@@ -14,12 +16,14 @@ from stream_app.simulation.config import Drift, ShopConfig
 from stream_app.simulation.drift_proof import prove_drift
 from stream_app.simulation.learning_loop import run_with_learner
 from stream_app.simulation.learning_proof import gains_of_clicks_and_texts, learning_figures
+from stream_app.simulation.sequence_proof import prove_sequences
 
 app = typer.Typer(
     help="Run the product against simulated shops whose truth is known.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+MOST_WIDTH = 2.0
 _SETTLED_DAY = 26 * 7 + 30
 
 Customers = Annotated[int, typer.Option(min=1, help="Customers of a shop, those acquired on the way included.")]
@@ -94,6 +98,45 @@ def drift(
     console = Console(stderr=True)
     found = prove_drift(config, settings, runs, _SETTLED_DAY, lambda shop: console.print(f"shop: {shop}"))
     print(json.dumps(found, indent=2) if as_json else _drift_text(found))
+
+
+@app.command()
+def sequences(
+    shops: Annotated[int, typer.Option(min=1, help="Small shops, one after the other.")] = 1000,
+    customers: Annotated[int, typer.Option(min=200, help="Customers analysed in each.")] = 2000,
+    holdout: Annotated[float, typer.Option(min=0.01, max=0.99, help="Share that is not treated.")] = 0.1,
+    seed: Seed = 1,
+    as_json: Json = False,
+) -> None:
+    r"""Count the shops in which an interval of the lift report misses the true mean effect at any look.
+
+    Exits 1 where more are missed than promised (and chance explains), or where intervals end twice as wide as those of a
+    fixed sample that is adjusted by the covariate, too.
+
+    \b
+    Examples:
+      stream-app prove sequences
+      stream-app prove sequences --shops 200 --holdout 0.2 --json
+    """
+    found = prove_sequences(shops, seed, customers, 1 - holdout)
+    if as_json:
+        print(json.dumps(msgspec.to_builtins(found), indent=2))
+    else:
+        print(
+            f"{found.missed:,} of {shops:,} shops missed at any of {found.looks} looks ({found.missed_share:.1%};",
+            end=" ",
+        )
+        print(
+            f"promised: {found.alpha:.0%}); final width {found.width_to_fixed:.2f} times a fixed sample's, and", end=" "
+        )
+        print(
+            f"{found.width_to_fixed_adjusted:.2f} times (at worst {found.widest_to_fixed_adjusted:.2f}) an adjusted one's"
+        )
+    chance = 2.2 * math.sqrt(found.alpha * (1 - found.alpha) / shops)
+    if found.missed_share > found.alpha + chance:
+        raise CommandError(f"{found.missed:,} of {shops:,} shops are missed: more than promised", ExitCode.FINDING)
+    if found.width_to_fixed_adjusted > MOST_WIDTH:
+        raise CommandError("intervals end more than twice as wide as a fixed sample's", ExitCode.FINDING)
 
 
 def _settings(mode: str) -> Settings:

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict, deque
 from zlib import crc32
 
 import numpy as np
+import pytest
 
 from stream_app.core.ledger import Ledger
 from stream_app.core.outputs import Intervention
@@ -41,7 +42,7 @@ class Watch:
         guards = catalogue.guardrails
         self.actions = {action.name: action for action in catalogue.actions}
         self.rules: dict[str, tuple[Cap, ...]] = {"total": guards.total_caps}
-        self.rules.update(guards.channel_caps)
+        self.rules |= {str(channel): caps for channel, caps in guards.channel_caps.items()}
         for action in catalogue.actions:
             cooldown = (Cap(count=1, days=action.cooldown_days),) if action.cooldown_days else ()
             self.rules[f"action:{action.name}"] = (*action.caps, *cooldown)
@@ -62,6 +63,7 @@ class Watch:
         assert day[1] <= COUNT
 
 
+@pytest.mark.timeout(max(300, DECISIONS // 1_000))
 def test_a_shop_of_decisions_keeps_every_limit_and_meets_each() -> None:
     by = decider(CATALOGUE, holdout_share=HOLDOUT, partitions=PARTITIONS)
     customers = max(200, DECISIONS // 100)
