@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from stream_app.cli.main import main
-from stream_app.cli.tune import labels_to_try
+from stream_app.cli.tune import env_file, labels_to_try
 from stream_app.evaluation.tuning import LabelSettings
+from stream_app.settings import Settings
 from tests.support.small_shop import write_orders
 
 
@@ -37,6 +38,20 @@ def test_label_settings_fall_on_days_that_are_scored() -> None:
         LabelSettings(14, 360),
     ]
     assert LabelSettings(7, 180) not in labels_to_try(LabelSettings(14, 180), 14)
+
+
+def test_the_settings_are_read_as_they_are_written(tmp_path: Path) -> None:
+    spec = "adagrad:crossed=0,rate=0.1"
+    settings = {"STREAM_APP_CHALLENGERS": json.dumps([spec]), "STREAM_APP_OBSERVATION_DAYS": "7"}
+    out = tmp_path / "tuned.env"
+    out.write_text(
+        env_file({"trials": 3, "files": ["o.jsonl"], "seed": 7, "beaten": True, "settings": settings}), encoding="utf-8"
+    )
+
+    found = Settings(_env_file=out)
+
+    assert found.challengers == (spec,)
+    assert found.observation_days == 7
 
 
 def test_a_search_writes_settings_and_a_report_and_repeats_itself(
