@@ -30,6 +30,9 @@ from stream_app.worker.offsets import Delivery, OffsetLedger, SourcePartition
 FULL_POLL_SECONDS = 0.02
 """How long a poll waits while partitions are left out of it because the buffer is full: they may have room soon."""
 
+FETCH_WAIT_MS = 100
+"""How long a fetch waits for records: the latency that a slow stream sees, at ten small requests a second if idle."""
+
 
 class Chunk(NamedTuple):
     """The value of one Faust message: consecutive records of one partition."""
@@ -67,6 +70,15 @@ class BatchApp(faust.App):  # type: ignore[misc]
         return BatchTransport(self.conf.broker_consumer, self)
 
 
+class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    """Faust's consumer thread, whose fetches wait no longer than `FETCH_WAIT_MS` at the broker."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # noqa: SLF001 - Faust passes a constant
+        return consumer
+
+
 class BatchConsumer(driver.Consumer):  # type: ignore[misc]
     """The consumer of a `BatchApp`; see the module's description."""
 
@@ -80,6 +92,9 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         self._polled: dict[SourcePartition, tuple[int | None, int | None]] = {}
         self._ends: dict[SourcePartition, int] = {}
         self._fetching = asyncio.Lock()
+
+    def _new_consumer_thread(self) -> BatchConsumerThread:
+        return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:  # noqa: ASYNC109 - Faust's signature
         """Poll once and yield the chunks, partition by partition in turn."""

@@ -1,6 +1,7 @@
 """What the batch transport overrides in faust-streaming: this fails when the pinned internals change."""
 
 import inspect
+from types import SimpleNamespace
 
 import faust
 import pytest
@@ -16,10 +17,12 @@ from stream_app.settings import Settings
 from stream_app.worker.app import create_app
 from stream_app.worker.offsets import SourcePartition
 from stream_app.worker.recovery import BulkRecovery, BulkTableManager
-from stream_app.worker.transport import BatchConsumer, BatchTransport
+from stream_app.worker.transport import FETCH_WAIT_MS, BatchConsumer, BatchConsumerThread, BatchTransport
 
 OVERRIDDEN = {
+    BatchConsumerThread: ["_create_worker_consumer"],
     BatchConsumer: [
+        "_new_consumer_thread",
         "getmany",
         "perform_seek",
         "wait_empty",
@@ -86,6 +89,16 @@ def test_changelog_and_table_are_what_the_settings_say() -> None:
     assert table.partitions == 7
     assert isinstance(app._new_transport(), BatchTransport)
     assert app.conf.TableManager is BulkTableManager
+
+
+def test_a_fetch_waits_no_longer_than_we_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    create = driver.AIOKafkaConsumerThread._create_worker_consumer
+    assert "fetch_max_wait_ms=1500" in inspect.getsource(create)
+    assert "fetch_max_wait_ms=self._fetch_max_wait_ms" in inspect.getsource(driver.aiokafka.AIOKafkaConsumer.start)
+    made = SimpleNamespace(_fetch_max_wait_ms=1500)
+    monkeypatch.setattr(driver.AIOKafkaConsumerThread, "_create_worker_consumer", lambda *_: made)
+    thread = BatchConsumerThread.__new__(BatchConsumerThread)
+    assert thread._create_worker_consumer(None)._fetch_max_wait_ms == FETCH_WAIT_MS
 
 
 def test_faust_and_our_partitions_are_interchangeable_keys() -> None:
