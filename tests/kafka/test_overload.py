@@ -100,7 +100,8 @@ async def test_three_times_capacity_degrades_latency_and_nothing_else(
         assert worker.terminate() == 0, worker.log.read_text()[-3_000:]
     told = (
         f"{fed:,} events in {overloaded_seconds:.1f} s, of which {consumed:,} were taken meanwhile; longest backlog "
-        f"{longest:,}, worked off in {worked_off_seconds:.1f} s; held at most {most_held:,.0f} records, {most_resident - warm:+.0f} MB"
+        f"{longest:,}, worked off in {worked_off_seconds:.1f} s; held at most {most_held:,.0f} records, "
+        f"{most_resident - warm:+.0f} MB"
     )
     print(told)  # noqa: T201 - the figures that this test is for
     assert longest > BUFFER_RECORDS, told
