@@ -30,15 +30,21 @@ def is_contest(names: Sequence[str]) -> bool:
 
 
 def contestants(names: Sequence[str]) -> list[str]:
-    """Return the models by name; with "all", those whose optional dependency is missing are left out aloud."""
-    if ALL not in names:
-        return list(dict.fromkeys(names))
+    """Return the models by name; with "all", those whose optional dependency is missing are left out aloud.
+
+    Raises
+    ------
+    CommandError
+        When a model that was asked for by name lacks its optional dependency: at once, not after the engine's work.
+    """
     found = []
-    for name in MODEL_NAMES:
+    for name in MODEL_NAMES if ALL in names else dict.fromkeys(names):
         try:
             create(name)
         except ModuleNotFoundError as missing:
-            Console(stderr=True).print(f"{name} is left out: {missing}")
+            if ALL not in names:
+                raise CommandError(str(missing), ExitCode.ENVIRONMENT) from missing
+            Console(stderr=True).print(f"{name} is left out: {missing}", markup=False)
         else:
             found.append(name)
     return found
@@ -48,20 +54,12 @@ def run_contest(done: PassResult, importances: Importances, names: Sequence[str]
     """Run every model over the observations of a pass; yield its figures as soon as they are there.
 
     `importances` has listened to the learner of that pass.
-
-    Raises
-    ------
-    CommandError
-        When a model's optional dependency is not installed.
     """
     stream = stream_of(done, importances)
     observations, learnable = len(stream.observed), int(stream.known.max(initial=0))
     with _progress(len(names) * observations) as advance:
         for name in names:
-            try:
-                model = create(name)
-            except ModuleNotFoundError as missing:
-                raise CommandError(str(missing), ExitCode.ENVIRONMENT) from missing
+            model = create(name)
             slow = entry_of(name).slow and learnable > SLOW_EXAMPLES
             taught = share_of_customers(stream.observed, SLOW_EXAMPLES / learnable) if slow else None
             trial = run_model(

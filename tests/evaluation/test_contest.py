@@ -1,10 +1,12 @@
 import json
+import sys
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from stream_app.cli.contest import contestants
 from stream_app.cli.main import main
 from stream_app.engine.policy import EnginePolicy
 from stream_app.evaluation.contest import (
@@ -106,3 +108,16 @@ def test_a_table_needs_a_contest(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
     assert _run(files, "--table", str(tmp_path / "models.md")) == 2
     assert "--model all" in capsys.readouterr().err
+
+
+def test_a_missing_dependency_is_told_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "deep_river.classification", None)
+    monkeypatch.delitem(sys.modules, "stream_app.learning.zoo.lstm", raising=False)
+    files = str(write_orders(tmp_path / "orders.jsonl"))
+
+    assert _run(files, "--model", "lstm") == 3
+
+    assert "stream-app[deep]" in capsys.readouterr().err
+    assert "lstm" not in contestants(["all"])
