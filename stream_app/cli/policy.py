@@ -11,6 +11,7 @@ from rich.table import Table
 
 from stream_app.adapters.assembly import engine_of
 from stream_app.adapters.event_files import merge_by_event_time
+from stream_app.cli import policy_prove
 from stream_app.cli.errors import CommandError, ExitCode
 from stream_app.cli.files import open_files, progress_over
 from stream_app.cli.report import Log, console, matured, report
@@ -27,6 +28,7 @@ from stream_app.settings import Settings, load_settings
 
 app = typer.Typer(no_args_is_help=True, help="Check, compare, judge and learn policies; measure their lift.")
 app.command("lift")(report)
+app.command("prove")(policy_prove.command)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 CatalogueFile = Annotated[

@@ -1,13 +1,19 @@
 """Learning which action helps whom, from matured decisions: one Bayesian linear model of all actions' uplifts.
 
 The response is what the catalogue's uplifts are about: whether the customer stayed, seen by an order in the window,
-less penalties as a share of the margin at stake. What an order was worth is left out: it tells little of the action
-and is most of the noise. The response is modelled as what happens without contact, linear in the context, plus what any
-contact does, linear in the context too, plus what is particular to the action. The middle part pools: every message teaches what contact does to whom, so that a rare action does not start
-from nothing. The prior of an action's uplift is what the catalogue says of it, so that learning starts from the policy
-in force; evidence narrows it (conjugate normal model, the noise as large as the residuals say: see e.g. Russo et al.,
-"A tutorial on Thompson sampling", 2018). Outcomes are delayed by their window and may come in any order: the posterior is
-a function of sums and does not depend on it. Actions may come and go: a new one starts from its prior, one that left is
+less penalties as a share of the margin at stake. What an order was worth is left out: it tells little of the action and
+is most of the noise.
+
+The response is modelled as what is usual, linear in the context, plus what any contact does, linear in the context too,
+plus what is particular to the action. The middle part pools: every message teaches what contact does to whom, so that a
+rare action does not start from nothing. Both parts see the contact less its logged probability, not the contact: what
+is not explained of the usual is then no bias of the uplifts, however the policy chose (action centring: Greenewald,
+Tewari, Murphy and Klasnja, "Action centered contextual bandits", NIPS 2017).
+
+The prior of an action's uplift is what the catalogue says of it, so that learning starts from the policy in force;
+evidence narrows it (conjugate normal model, the noise as large as the residuals say: see e.g. Russo et al., "A tutorial
+on Thompson sampling", 2018). Outcomes are delayed by their window and may come in any order: the posterior is a
+function of sums and does not depend on it. Actions may come and go: a new one starts from its prior, one that left is
 forgotten and what it taught about contact stays.
 """
 
@@ -22,7 +28,15 @@ from numpy.typing import NDArray
 from stream_app.core.hashing import unit_draw
 from stream_app.core.outputs import TIERS, DecisionOutcome
 from stream_app.decisions.catalogue import Action, Catalogue
-from stream_app.decisions.policy import CONTEXT, DRAWS, SHARED_DEVIATION, Belief, PolicySnapshot, prior_belief
+from stream_app.decisions.policy import (
+    CONTEXT,
+    DRAWS,
+    EXPLORATION,
+    SHARED_DEVIATION,
+    Belief,
+    PolicySnapshot,
+    prior_belief,
+)
 from stream_app.decisions.types import NOTHING
 
 WIDTH = len(CONTEXT)
@@ -30,10 +44,12 @@ ANY_CONTACT = "any contact"
 """Name of the shared block among the sums; no action may be called so."""
 BASE_DEVIATION = 1.0
 """Prior deviation of the weights without contact: wide, the data speak."""
-SHARED_SLOPES = (0.05, 0.05, 0.004, 0.02, 0.1)
+SHARED_SLOPES = (0.03, 0.03, 0.001, 0.006, 0.08, 0.03)
 """Prior deviations of how what all contacts have in common depends on the context columns after the tiers; `ln_value`
 runs to about 8."""
-OWN_SLOPES = (0.03, 0.02, 0.002, 0.005, 0.02)
+TIER_CORRELATION = 0.8
+"""Prior correlation of an uplift's errors in two tiers: who is wrong about an action is mostly wrong in all of them."""
+OWN_SLOPES = (0.01, 0.005, 0.0003, 0.001, 0.005, 0.005)
 """The same for what is particular to an action."""
 NOISE_DEVIATION = 0.5
 """Deviation of one response, until the residuals of this many decisions have told better."""
@@ -58,15 +74,15 @@ class PolicyLearner:
         self._catalogue = catalogue
         self._actions: dict[str, Action] = {action.name: action for action in catalogue.actions}
         self._blocks = {name: 2 + index for index, name in enumerate(sorted(self._actions))}
+        self._columns = {name: column for column, name in enumerate(sorted(self._actions))}
         size = WIDTH * (2 + len(self._blocks))
         self._prior_mean = np.zeros(size)
-        deviations = np.full(size, BASE_DEVIATION)
-        deviations[_span(1)] = (*(SHARED_DEVIATION,) * len(TIERS), *SHARED_SLOPES)
+        self._prior_precision = np.diag(np.full(size, BASE_DEVIATION**-2))
+        self._prior_precision[_span(1), _span(1)] = _precision(SHARED_DEVIATION, SHARED_SLOPES)
         for name, block in self._blocks.items():
-            prior = prior_belief(self._actions[name])
-            self._prior_mean[_span(block)] = prior.means
-            deviations[_span(block)] = (*prior.deviations[: len(TIERS)], *OWN_SLOPES)
-        self._prior_precision = deviations**-2
+            span, action = _span(block), self._actions[name]
+            self._prior_mean[span] = prior_belief(action).means
+            self._prior_precision[span, span] = _precision(action.uplift.uncertainty, OWN_SLOPES)
         self._gram = np.zeros((size, size))
         self._moment = np.zeros(size)
         self._squares = 0.0
@@ -78,7 +94,8 @@ class PolicyLearner:
         """Take in one matured decision; return whether it says anything.
 
         A draw that was to act and did not (a limit, a mode) is no evidence on the action, and a biased one on doing
-        nothing. The holdout is evidence on doing nothing. The caller drops repeats.
+        nothing. The holdout tells what is usual, and nothing of uplifts: who was never contacted differs by more than
+        this one decision from who was. The caller drops repeats.
         """
         contacted = outcome.arm == "treatment" and outcome.action != NOTHING
         if len(outcome.context) != WIDTH or outcome.value_at_stake <= 0:
@@ -87,41 +104,59 @@ class PolicyLearner:
             return False
         stake = outcome.value_at_stake * self._catalogue.margin
         penalties = self._catalogue.margin * outcome.revenue - outcome.cost - outcome.reward
-        response = (outcome.orders > 0) - penalties / stake
+        propensities = np.zeros((1, len(self._blocks)))
+        for name, probability in outcome.alternatives.items():
+            if name in self._columns and outcome.arm == "treatment":
+                propensities[0, self._columns[name]] = probability
         self.learn_block(
-            outcome.action if contacted else NOTHING,
             np.array([outcome.context]),
-            np.array([response]),
-            int(contacted and outcome.redeemed),
+            np.array([self._columns[outcome.action] if contacted else -1]),
+            propensities,
+            np.array([(outcome.orders > 0) - penalties / stake]),
+            np.array([contacted and outcome.redeemed]),
         )
         return True
 
-    def learn_block(self, action: str, contexts: Floats, responses: Floats, redeemed: int) -> None:
-        """Take in many decisions that came to the same: a contact with an action, or none.
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The actions, in the order of the columns of `learn_block`."""
+        return tuple(self._columns)
+
+    def learn_block(
+        self,
+        contexts: Floats,
+        actions: NDArray[np.int64],
+        propensities: Floats,
+        responses: Floats,
+        redeemed: NDArray[np.bool_],
+    ) -> None:
+        """Take in matured decisions as columns.
 
         Parameters
         ----------
-        action
-            One of the catalogue, or NOTHING.
         contexts
             (decision, column of `CONTEXT`).
+        actions
+            Index into `names` of what was sent, -1 for no contact.
+        propensities
+            (decision, action): probability with which each was to be sent; 0 for the holdout.
         responses
             1 where an order came in the window, else 0, less penalties as a share of the margin at stake; clipped here.
         redeemed
-            How many took the incentive.
+            Who took the incentive.
         """
         clipped = np.clip(responses, -MAX_RESPONSE, MAX_RESPONSE)
-        spans = [_span(0)]
-        if action != NOTHING:
-            spans += [_span(1), _span(self._blocks[action])]
-            self._sent[action] += len(clipped)
-            self._taken[action] += redeemed
-        outer, moment = contexts.T @ contexts, contexts.T @ clipped
-        for rows in spans:
-            self._moment[rows] += moment
-            for columns in spans:
-                self._gram[rows, columns] += outer
+        surprise = (actions[:, None] == np.arange(len(self._columns))) - propensities
+        design = np.hstack(
+            [contexts, surprise.sum(axis=1, keepdims=True) * contexts]
+            + [surprise[:, column, None] * contexts for column in range(len(self._columns))]
+        )
+        self._gram += design.T @ design
+        self._moment += design.T @ clipped
         self._squares += float(clipped @ clipped)
+        for name, column in self._columns.items():
+            self._sent[name] += int((actions == column).sum())
+            self._taken[name] += int(redeemed[actions == column].sum())
         self.learned += len(clipped)
 
     def snapshot(self) -> PolicySnapshot:
@@ -144,7 +179,7 @@ class PolicyLearner:
         )
         deviations = np.sqrt(np.diag(joint))
         root = np.linalg.cholesky(joint + np.diag(np.full(len(joint), _JITTER)))
-        draws = uplift_mean + np.hstack([_normal_rows(name) for name in names]) @ root.T
+        draws = uplift_mean + EXPLORATION * np.hstack([_normal_rows(name) for name in names]) @ root.T
         beliefs = {}
         for index, name in enumerate(names):
             of = _span(index)
@@ -160,9 +195,9 @@ class PolicyLearner:
 
     def _posterior(self, noise_variance: float) -> tuple[Floats, Floats]:
         precision = self._gram / noise_variance
-        precision[np.diag_indices_from(precision)] += self._prior_precision
+        precision += self._prior_precision
         covariance = np.linalg.inv(precision)
-        mean = covariance @ (self._moment / noise_variance + self._prior_precision * self._prior_mean)
+        mean = covariance @ (self._moment / noise_variance + self._prior_precision @ self._prior_mean)
         return mean, (covariance + covariance.T) / 2
 
     def _noise_variance(self, mean: Floats) -> float:
@@ -237,6 +272,15 @@ _JITTER = 1e-12
 
 def _span(block: int) -> slice:
     return slice(block * WIDTH, (block + 1) * WIDTH)
+
+
+def _precision(deviation: float, slopes: tuple[float, ...]) -> Floats:
+    """Return the prior precision of a block: tiers that err together, and slopes."""
+    tiers = len(TIERS)
+    covariance = np.diag([*(0.0,) * tiers, *(slope**2 for slope in slopes)])
+    covariance[:tiers, :tiers] = deviation**2 * TIER_CORRELATION
+    covariance[np.arange(tiers), np.arange(tiers)] = deviation**2
+    return np.asarray(np.linalg.inv(covariance), dtype=np.float64)
 
 
 @lru_cache(maxsize=256)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream_app.core.events import FeedbackEvent
 from stream_app.core.times import HOUR_MS, MINUTE_MS, SECOND_MS, from_ms
@@ -15,8 +16,8 @@ from stream_app.core.topics import Topic
 from stream_app.simulation.actions import COUPON, COUPON_DAYS, SURVEY
 from stream_app.simulation.dynamics import State, contact
 from stream_app.simulation.events import SimulatedEvent
-from stream_app.simulation.people import Kind, People
-from stream_app.simulation.randomness import Chance, Keys
+from stream_app.simulation.people import Flags, Kind, People
+from stream_app.simulation.randomness import Chance, Floats, Keys
 
 BOUNCE = 0.015
 """Share of messages that reach nobody, and so do nothing."""
@@ -33,6 +34,12 @@ _CLICKED = {
 }
 _ANSWERING = frozenset({2, 3, 7, 8})
 """Action kinds that ask for an answer: VIP service, personal care, survey, interactive activity."""
+_DEPARTED_INTEREST, _WEARY = 0.3, 0.15
+_RESENTED, _RESENTED_PER_FATIGUE, _DOG_RESENTMENT = 0.004, 0.006, 5.0
+_COMPLAINING = 0.25
+"""Share of the unsubscribed who complain, too."""
+_COMPLAINT_AFTER_ALL = 0.3
+"""Probability of a complaint about a message after unsubscribing."""
 _COUPON_MS = COUPON_DAYS * 24 * HOUR_MS
 
 
@@ -78,14 +85,22 @@ class _Letter:
             self.tell("clicked", read_ms + 30 * SECOND_MS)
         if action in _ANSWERING and self.luck("respond") < (0.35 if action == SURVEY else 0.25) * interest:
             self.tell("responded", read_ms + 5 * MINUTE_MS)
-        resentment = (0.004 + 0.006 * fatigue**1.5) * (5.0 if kind is Kind.SLEEPING_DOG else 1.0)
+        resentment = _resentment(kind, fatigue)
         resent = self.luck("resent")
         if resent >= resentment:
             return False
         self.tell("unsubscribed", read_ms + MINUTE_MS)
-        if resent < 0.25 * resentment:
+        if resent < _COMPLAINING * resentment:
             self.tell("complained", read_ms + 2 * MINUTE_MS, "too many messages")
         return True
+
+
+def _interest(alive: bool, fatigue: float) -> float:
+    return (1.0 if alive else _DEPARTED_INTEREST) * float(np.exp(-_WEARY * fatigue))
+
+
+def _resentment(kind: Kind, fatigue: float) -> float:
+    return (_RESENTED + _RESENTED_PER_FATIGUE * fatigue**1.5) * (_DOG_RESENTMENT if kind is Kind.SLEEPING_DOG else 1.0)
 
 
 def _feedback(
@@ -107,6 +122,43 @@ def _feedback(
     )
     value = event.model_dump_json(exclude_none=True).encode()
     return SimulatedEvent(Topic.FEEDBACK, customer_id, at_ms, value, customer_id)
+
+
+def read_by(
+    people: People, state: State, channels: NDArray[np.str_], reached: Flags, chance: Chance, day: int
+) -> tuple[Flags, Flags, Flags]:
+    """Return who of many customers clicks on a message, unsubscribes over it, and complains: as `Messages` has it.
+
+    Parameters
+    ----------
+    people, state
+        Whom it is sent to, as they are before they feel it.
+    channels
+        Of each message.
+    reached
+        Who has not bounced.
+    chance, day
+        The shop's; the message is the first of the day.
+    """
+    opened_shares = np.array([_OPENED.get(channel, _OPENED["email"]) for channel in channels.tolist()])
+    clicked_shares = np.array([_CLICKED[kind] for kind in Kind])[people.kind]
+    interest = np.where(state.alive, 1.0, _DEPARTED_INTEREST) * np.exp(-_WEARY * state.fatigue)
+    opened = reached & (chance.uniforms("open", people.key, day) < opened_shares * interest)
+    clicked = opened & (chance.uniforms("click", people.key, day) < clicked_shares * interest)
+    resentment = np.array([_resentment(Kind.SURE_THING, fatigue) for fatigue in state.fatigue.tolist()])
+    resentment *= np.where(people.kind == Kind.SLEEPING_DOG, _DOG_RESENTMENT, 1.0)
+    resent = chance.uniforms("resent", people.key, day)
+    return clicked, opened & (resent < resentment), opened & (resent < _COMPLAINING * resentment)
+
+
+def penalised(people: People, state: State, channel: str) -> tuple[Floats, Floats]:
+    """Return the probabilities that a message now would end in an unsubscription and in a complaint."""
+    interest = np.where(state.alive, 1.0, _DEPARTED_INTEREST) * np.exp(-_WEARY * state.fatigue)
+    resentment = (_RESENTED + _RESENTED_PER_FATIGUE * state.fatigue**1.5) * np.where(
+        people.kind == Kind.SLEEPING_DOG, _DOG_RESENTMENT, 1.0
+    )
+    unsubscribing = (1.0 - BOUNCE) * _OPENED.get(channel, _OPENED["email"]) * interest * resentment
+    return unsubscribing, _COMPLAINING * unsubscribing
 
 
 @dataclass(slots=True)
@@ -164,10 +216,10 @@ class Messages:
         if action == COUPON:
             history.coupon_id, history.coupon_until_ms = intervention_id, at_ms + _COUPON_MS
         if history.unsubscribed:
-            if letter.luck("resent") < 0.3:
+            if letter.luck("resent") < _COMPLAINT_AFTER_ALL:
                 letter.tell("complained", delay_ms + HOUR_MS, "contacted after unsubscribing")
             return letter.found
-        interest = (1.0 if alive else 0.3) * float(np.exp(-0.15 * fatigue))
+        interest = _interest(alive, fatigue)
         history.unsubscribed = letter.read(Kind(self.people.kind[number]), action, interest, fatigue, delay_ms)
         return letter.found
 

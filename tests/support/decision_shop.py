@@ -32,7 +32,7 @@ MARGIN_AT_STAKE = STAKE * CATALOGUE.margin
 
 
 def context(tier: int) -> tuple[float, ...]:
-    return context_from(tier, (0.0, 0.0, float(np.log1p(STAKE)), 0.0, 0.0))
+    return context_from(tier, (0.0, 0.0, float(np.log1p(STAKE)), 0.0, 0.0, 0.0))
 
 
 def true_gain(name: str, tier: int) -> float:
