@@ -1,6 +1,7 @@
 """All configuration, read once by the shell from the environment (prefix STREAM_APP_); the engine gets policies."""
 
 import re
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -124,6 +125,14 @@ class Settings(BaseSettings):
         default=30, description="H: churn is no order in (T, T+H]."
     )
     observation_days: Annotated[int, Field(ge=1, le=90)] = Field(default=14, description="Days between calendar looks.")
+    observation_origin: date | None = Field(
+        default=None,
+        description="Calendar looks at all customers fall on the same dates, counted from the end of this one "
+        "(YYYY-MM-DD, UTC), as in evaluations; absent: each customer has its own, which spreads the work.",
+    )
+    thin_observations: bool = Field(
+        default=True, description="Keep at most 16 open observations of a customer, weighted; false: keep all."
+    )
     eligible_days: Annotated[int, Field(ge=1)] = Field(
         default=180, description="Looks end so long after the last order."
     )

@@ -1,8 +1,9 @@
 """Settings to an engine: the one place where worker, replay and evaluation get the same product from."""
 
+from datetime import date
 from pathlib import Path
 
-from stream_app.core.times import SECOND_MS
+from stream_app.core.times import DAY_MS, SECOND_MS
 from stream_app.decisions.catalogue import Catalogue, load_catalogue, shipped_catalogue_file
 from stream_app.decisions.decider import CatalogueDecider
 from stream_app.decisions.policy import PolicySnapshot, load_policy
@@ -16,6 +17,7 @@ from stream_app.settings import Settings
 
 def policy_of(settings: Settings) -> EnginePolicy:
     """Return the engine's policy as the settings say."""
+    origin = settings.observation_origin
     return EnginePolicy(
         event_clock=settings.clock == "event",
         allowed_lateness_ms=settings.allowed_lateness_seconds * SECOND_MS,
@@ -24,6 +26,9 @@ def policy_of(settings: Settings) -> EnginePolicy:
         look_days=settings.look_days,
         observation_days=settings.observation_days,
         eligible_days=settings.eligible_days,
+        calendar_common=origin is not None,
+        calendar_origin_ms=_end_of_day_ms(origin) if origin is not None else 0,
+        thin=settings.thin_observations,
         default_currency=settings.default_currency,
         exchange_rates=dict(settings.exchange_rates),
         tier_thresholds=(settings.tier_medium, settings.tier_high, settings.tier_critical),
@@ -129,3 +134,8 @@ def engine_of(
     if decider is None:
         decider = DeciderMaker(settings, partitions or settings.partitions).decider()
     return Engine(policy, decider, LexicalSentiment(), scorer or PriorScorer(policy.horizon_days))
+
+
+def _end_of_day_ms(day: date) -> int:
+    """Return the last millisecond of a UTC day: what happens on it lies before the look."""
+    return (day.toordinal() - date(1970, 1, 1).toordinal() + 1) * DAY_MS - 1

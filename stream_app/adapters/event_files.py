@@ -49,16 +49,18 @@ class FileEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Head(msgspec.Struct):
-    customer_id: str = ""
-    product_id: str = ""
-    date: str = ""
-    region: str = ""
+    customer_id: str | None = None
+    product_id: str | None = None
+    date: str | None = None
+    region: str | None = None
     timestamp: datetime | None = None
 
     @property
     def key(self) -> str:
         """Return the Kafka key: of a product its id, of a calendar day its date and, where it has one, its region."""
-        return self.customer_id or self.product_id or "/".join(filter(None, (self.date, self.date and self.region)))
+        if self.date and not (self.customer_id or self.product_id):
+            return "/".join(filter(None, (self.date, self.region)))
+        return self.customer_id or self.product_id or ""
 
 
 _head_of = msgspec.json.Decoder(_Head).decode

@@ -1,6 +1,7 @@
 """`stream-app feed`: event files to Kafka, in event-time order, at any speed, resumable."""
 
 import asyncio
+import contextlib
 import json
 import time
 from collections import Counter
@@ -12,9 +13,10 @@ import typer
 
 from stream_app.adapters.event_files import FileEvent, merge_by_event_time
 from stream_app.adapters.feeding import Feeder, FeedPosition
+from stream_app.adapters.trainer_gate import TrainerGate
 from stream_app.cli.errors import CommandError, ExitCode
 from stream_app.cli.files import InputTopic, OpenFile, open_files, progress_over
-from stream_app.core.times import SECOND_MS, iso
+from stream_app.core.times import DAY_MS, SECOND_MS, day_of, iso
 from stream_app.core.topics import Topic
 from stream_app.settings import Settings, load_settings
 
@@ -33,6 +35,13 @@ def command(
         str, typer.Option(help="Seconds of event time per second (86400: a day a second), or max.")
     ] = "max",
     preset: Annotated[str | None, typer.Option(help="Table format: uci-online-retail (told by .csv).")] = None,
+    wait_for_trainer: Annotated[
+        bool,
+        typer.Option(
+            "--wait-for-trainer",
+            help="After each event-day, wait until workers and trainer have taken it in and the new model is served.",
+        ),
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the same feed was interrupted.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
 ) -> None:
@@ -41,6 +50,10 @@ def command(
     Several files are merged by event time. Keys are customer ids (murmur2, as Java's producers place them), record
     timestamps are event times but never past the present. Lines that are no valid events are fed as they are: the
     worker dead-letters them with their reason.
+
+    Whoever feeds history and wants scores as they would have been at the time gives --wait-for-trainer: worker and
+    trainer must be running, with STREAM_APP_CLOCK=event, and a STREAM_APP_SNAPSHOT_SECONDS of a fraction of a second
+    saves time. `stream-app model agreement FILES` then compares what was served with an evaluation of the files.
 
     \b
     Examples:
@@ -51,12 +64,19 @@ def command(
     """
     settings = load_settings()
     rate = _parse_speed(speed)
+    if wait_for_trainer and settings.clock != "event":
+        raise CommandError(
+            "--wait-for-trainer lets event time pass by itself: set STREAM_APP_CLOCK=event here and for the workers",
+            ExitCode.USAGE,
+        )
     opened = open_files(files, topic, preset)
     identity = [str(path.resolve()) + f":{path.stat().st_size}" for path in files]
     position = FeedPosition(
         settings.data_dir / "feeds", [*identity, topic or "", preset or "", settings.bootstrap, settings.app_id]
     )
-    feed = _Feed(settings, opened, position, rate, skip=position.load() if resume else 0)
+    feed = _Feed(
+        settings, opened, position, rate, skip=position.load() if resume else 0, wait_for_trainer=wait_for_trainer
+    )
     try:
         with progress_over(opened, "feeding") as show:
             asyncio.run(feed.run(show))
@@ -72,13 +92,21 @@ class _Feed:
     """One run of `feed`: reads, paces, sends, and remembers."""
 
     def __init__(
-        self, settings: Settings, files: Sequence[OpenFile], position: FeedPosition, rate: float | None, skip: int
+        self,
+        settings: Settings,
+        files: Sequence[OpenFile],
+        position: FeedPosition,
+        rate: float | None,
+        skip: int,
+        *,
+        wait_for_trainer: bool,
     ) -> None:
         self._settings = settings
         self._files = files
         self._position = position
         self._rate = rate
         self._skip = skip
+        self._wait_for_trainer = wait_for_trainer
         self._counts: Counter[Topic] = Counter()
         self._first_ms = 0
         self._last_ms = 0
@@ -90,9 +118,13 @@ class _Feed:
         started = time.monotonic()
         number = self._skip
         try:
-            async with Feeder(self._settings) as feeder:
+            async with contextlib.AsyncExitStack() as stack:
+                feeder = await stack.enter_async_context(Feeder(self._settings))
+                gate = TrainerGate(self._settings, feeder) if self._wait_for_trainer else None
+                if gate is not None:
+                    await stack.enter_async_context(gate)
                 try:
-                    number = await self._send_all(feeder, show)
+                    number = await self._send_all(feeder, gate, show)
                 except asyncio.CancelledError:
                     # Ctrl-C: what was taken is still sent, so that the position is exact.
                     await feeder.flush()
@@ -104,12 +136,16 @@ class _Feed:
             self._position.save(self.acknowledged)
         self._position.clear()
 
-    async def _send_all(self, feeder: Feeder, show: Callable[[int, int], None]) -> int:
+    async def _send_all(self, feeder: Feeder, gate: TrainerGate | None, show: Callable[[int, int], None]) -> int:
         started = saved = time.monotonic()
-        number = 0
+        number = day = 0
         for number, event in enumerate(merge_by_event_time(self._files), start=1):
             if number <= self._skip:
                 continue
+            if gate is not None and day_of(event.at_ms) > day:
+                if day:
+                    await gate.pass_to(day_of(event.at_ms) * DAY_MS)
+                day = day_of(event.at_ms)
             self._first_ms = self._first_ms or event.at_ms
             self._last_ms = max(self._last_ms, event.at_ms)
             if self._rate is not None:
@@ -122,6 +158,8 @@ class _Feed:
                 self.acknowledged = number
                 self._position.save(number)
                 saved = time.monotonic()
+        if gate is not None and day:
+            await gate.pass_to(self._last_ms)
         return max(number, self._skip)
 
     async def _send(self, feeder: Feeder, event: FileEvent) -> None:

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from stream_app.adapters.clients import client_arguments
 from stream_app.adapters.model_registry import PRIOR, ModelRefusedError, ModelRegistry, pointer_record
-from stream_app.cli import card
+from stream_app.cli import agreement, card
 from stream_app.cli.errors import CommandError, ExitCode
 from stream_app.core.topics import Topic
 from stream_app.learning.snapshot import ModelSnapshot
@@ -23,6 +23,7 @@ from stream_app.worker.trainer_publish import ModelPublisher
 
 app = typer.Typer(no_args_is_help=True, help="List, show, pin and roll back model snapshots.")
 
+app.command("agreement")(agreement.command)
 app.command("card")(card.command)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -195,3 +195,14 @@ def test_a_calendar_day_is_keyed_by_its_date_and_region(tmp_path: Path) -> None:
     keys = [event.customer_id for event in EventFile(path)]
 
     assert keys == ["2026-12-24", "2026-12-24/north"], "a compacted topic refuses records without a key"
+
+
+def test_fields_that_are_null_do_not_hide_key_and_time(tmp_path: Path) -> None:
+    file = tmp_path / "orders.jsonl"
+    file.write_text(
+        '{"customer_id":"ada","timestamp":"2026-01-05T00:00:00Z","product_id":null,"region":null,"date":null}\n'
+    )
+    opened = EventFile(file, Topic.ORDERS)
+
+    assert [(event.customer_id, event.at_ms) for event in opened] == [("ada", 1_767_571_200_000)]
+    assert opened.broken_lines == 0

@@ -1,0 +1,134 @@
+"""Worker and trainer live: what they serve is what an evaluation of the same events says."""
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stream_app.adapters.event_files import EventFile
+from stream_app.core.times import DAY_MS, MINUTE_MS, from_ms
+from stream_app.core.topics import Topic
+from stream_app.settings import Settings
+from stream_app.wire.encode import decode_example
+from stream_app.worker.trainer import pupils_of, run_trainer
+from tests.kafka.test_real_shops import command, environment
+from tests.support import kafka as bench
+from tests.support import logs
+from tests.support.kafka import NewSettings
+
+LONG = "STREAM_APP_TEST_LONG" in os.environ
+
+
+def as_evaluated(file: Path, **changes: object) -> dict[str, object]:
+    """Settings under which the live product takes the observations that an evaluation takes."""
+    first_ms = next(iter(EventFile(file, Topic.ORDERS))).at_ms
+    return {
+        "observation_origin": from_ms(first_ms).date(),
+        "look_days": 14,
+        "thin_observations": False,
+        "allowed_lateness_seconds": 0,
+        "alignment_wait_ms": -1,
+        "snapshot_seconds": 0.05,
+        "snapshot_examples": 1,
+        "session_timeout_seconds": 30,
+        "unknown_consent": "deny",  # nobody is contacted: history cannot react
+        **changes,
+    }
+
+
+async def stream_app(settings: Settings, *arguments: str, patience_seconds: float) -> Any:
+    """Run a command beside the test and return the JSON that it prints."""
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "stream_app", *arguments, "--json"),
+        env=environment(settings),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        out, told = await asyncio.wait_for(child.communicate(), patience_seconds)
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+    assert child.returncode == 0, (out + told).decode()[-3_000:]
+    return json.loads(out)
+
+
+@contextlib.asynccontextmanager
+async def live(settings: Settings) -> AsyncIterator[None]:
+    """Run a worker and a trainer inside this process."""
+    stop = asyncio.Event()
+    async with bench.worker_of(settings):
+        trainer = asyncio.create_task(run_trainer(settings, pupils_of(settings), stop))
+        try:
+            yield
+        finally:
+            stop.set()
+            await trainer
+
+
+def small_shop(file: Path, seed: int, customers: int, days: int) -> None:
+    """Write a shop whose customers order at rates of their own, until they leave."""
+    chance = random.Random(seed)
+    lines: list[tuple[int, str]] = []
+    for number in range(customers):
+        mean_gap_days, at_ms = chance.uniform(2, 15), logs.START_MS + chance.randrange(days * DAY_MS // 2)
+        leaves_ms = at_ms + chance.uniform(5, 2 * days) * DAY_MS
+        while at_ms < min(leaves_ms, logs.START_MS + days * DAY_MS):
+            order = logs.order(
+                f"customer-{number}", int(at_ms), f"o{number}-{int(at_ms)}", amount=chance.uniform(5, 90)
+            )
+            lines.append((int(at_ms), order.model_dump_json()))
+            at_ms += max(MINUTE_MS, chance.expovariate(1 / mean_gap_days) * DAY_MS)
+    file.write_text("".join(f"{line}\n" for _, line in sorted(lines)))
+
+
+async def test_scores_served_live_are_those_of_an_evaluation(new_settings: NewSettings, tmp_path: Path) -> None:
+    file = tmp_path / "orders.jsonl"
+    small_shop(file, seed=3, customers=150, days=45)
+    settings = new_settings(**as_evaluated(file, horizon_days=10, observation_days=7, look_days=7))
+    async with live(settings):
+        fed = await stream_app(settings, "feed", str(file), "--wait-for-trainer", patience_seconds=300)
+    told = await stream_app(settings, "model", "agreement", str(file), patience_seconds=100)
+
+    assert fed["records"] > 500
+    by_kind = {result["observations"]: result for result in told["results"]}
+    for result in by_kind.values():
+        assert result["in_both"] > 50
+        assert result["only_live"] == result["only_evaluated"] == result["other_label"] == 0
+        assert result["mean_probability_difference"] < 0.01
+    assert by_kind["event"]["models_served"] > 5
+
+    examples = [decode_example(one.value) for one in await bench.read_all(settings, settings.topic(Topic.TRAINING))]
+    assert len({example.example_id for example in examples}) == len(examples)
+
+
+@pytest.mark.apache
+@pytest.mark.data
+@pytest.mark.slow
+@pytest.mark.timeout(7_200)
+@pytest.mark.skipif(not LONG, reason="takes ten minutes and more: set STREAM_APP_TEST_LONG=1")
+@pytest.mark.parametrize(("shop", "horizon_days"), [("online_retail", 30), ("cdnow", 60)])
+async def test_a_real_shop_is_scored_live_as_in_an_evaluation(
+    shop: str, horizon_days: int, data_dir: Path, new_settings: NewSettings, tmp_path: Path
+) -> None:
+    file = data_dir / shop / "orders.jsonl.gz"
+    settings = new_settings(**as_evaluated(file, horizon_days=horizon_days, checkpoint_seconds=10))
+    with (
+        command(settings, tmp_path / "worker.log", "worker"),
+        command(settings, tmp_path / "trainer.log", "trainer"),
+    ):
+        await stream_app(settings, "feed", str(file), "--wait-for-trainer", patience_seconds=6_000)
+    told = await stream_app(settings, "model", "agreement", str(file), patience_seconds=1_000)
+
+    (tmp_path / "agreement.json").write_text(json.dumps(told, indent=1))
+    for result in told["results"]:
+        assert abs(result["auc_difference"]) <= 0.005
+        assert result["only_live"] == result["only_evaluated"] == 0
