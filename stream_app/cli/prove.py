@@ -110,8 +110,8 @@ def sequences(
 ) -> None:
     r"""Count the shops in which an interval of the lift report misses the true mean effect at any look.
 
-    Exits 1 where more are missed than promised (and chance explains), or where intervals end twice as wide as those of a
-    fixed sample that is adjusted by the covariate, too.
+    Exits 1 where more are missed than promised (and chance explains), or where intervals end twice as wide as those of
+    a fixed sample that is adjusted by the covariate, too.
 
     \b
     Examples:
@@ -122,16 +122,10 @@ def sequences(
     if as_json:
         print(json.dumps(msgspec.to_builtins(found), indent=2))
     else:
-        print(
-            f"{found.missed:,} of {shops:,} shops missed at any of {found.looks} looks ({found.missed_share:.1%};",
-            end=" ",
-        )
-        print(
-            f"promised: {found.alpha:.0%}); final width {found.width_to_fixed:.2f} times a fixed sample's, and", end=" "
-        )
-        print(
-            f"{found.width_to_fixed_adjusted:.2f} times (at worst {found.widest_to_fixed_adjusted:.2f}) an adjusted one's"
-        )
+        missed = f"{found.missed:,} of {shops:,} shops missed at any of {found.looks} looks ({found.missed_share:.1%}"
+        print(f"{missed}; promised: {found.alpha:.0%}); final width {found.width_to_fixed:.2f} times that of a fixed")
+        adjusted = f"{found.width_to_fixed_adjusted:.2f} times (at worst {found.widest_to_fixed_adjusted:.2f})"
+        print(f"sample, and {adjusted} that of one adjusted by the covariate")
     chance = 2.2 * math.sqrt(found.alpha * (1 - found.alpha) / shops)
     if found.missed_share > found.alpha + chance:
         raise CommandError(f"{found.missed:,} of {shops:,} shops are missed: more than promised", ExitCode.FINDING)

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from stream_app.core.outputs import TIERS, Tier
 
+_LOSS_MARGIN = 0.05
+
 
 def tier_index(probability: float, thresholds: Sequence[float], previous: int = -1, margin: float = 0.0) -> int:
     """Return the index in `TIERS` of a probability.
@@ -16,6 +18,24 @@ def tier_index(probability: float, thresholds: Sequence[float], previous: int = 
         return plain
     held = sum(probability >= threshold - margin for threshold in thresholds)
     return min(previous, held)
+
+
+def tier_within_loss(tier: int, loss: float, thresholds: Sequence[float], previous: int = -1) -> int:
+    """Return the tier that a customer reaches by probability and by expected loss: the lower of the two.
+
+    Parameters
+    ----------
+    tier
+        By probability.
+    loss
+        Probability times value at stake, shop currency.
+    thresholds
+        Least loss of the tiers above the lowest; 0 asks for none.
+    previous
+        The tier so far: it is left downwards only when the loss has fallen a twentieth below its threshold.
+    """
+    held = min(previous, tier_index(loss * (1 + _LOSS_MARGIN), thresholds))
+    return min(tier, max(tier_index(loss, thresholds), held))
 
 
 def tier_name(index: int) -> Tier:

@@ -12,7 +12,7 @@ from stream_app.core.outlook import expected_value, next_order_window
 from stream_app.core.outputs import ChurnScore, ChurnWarning, Reason
 from stream_app.core.packing import pack
 from stream_app.core.state import Observation, ScoreState
-from stream_app.core.tiers import tier_index, tier_name
+from stream_app.core.tiers import tier_index, tier_name, tier_within_loss
 from stream_app.core.times import DAY_MS, from_ms
 from stream_app.core.topics import Topic
 from stream_app.decisions.outcomes import outcome_due_ms
@@ -67,6 +67,9 @@ class Concluder:
         _keep_score(score, max(point.scored_ms, score.at_ms), probability, scorer.version)
         thresholds, margin = self._policy.tier_thresholds, self._policy.tier_margin
         score.tier = tier_index(probability, thresholds, previous_tier, margin)
+        if score.tier and any(self._policy.tier_losses):
+            loss = probability * point.facts.value_at_stake(score.at_ms)
+            score.tier = tier_within_loss(score.tier, loss, self._policy.tier_losses, previous_tier)
         tier_changed = score.tier != previous_tier
         if tier_changed:
             shard.tiers[previous_tier] -= 1

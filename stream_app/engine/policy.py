@@ -30,6 +30,8 @@ class EnginePolicy(msgspec.Struct, frozen=True):
     tier_thresholds: tuple[float, float, float] = (0.35, 0.6, 0.8)
     tier_margin: float = 0.02
     """A tier is left downwards only when the probability is below its threshold by this much (hysteresis)."""
+    tier_losses: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Least expected loss of medium, high and critical, shop currency; 0 asks for none."""
     score_change: float = 0.02
     click_score_minutes: int = 5
     """A click asks for a score at the start of a visit and then at most once in this many minutes."""

@@ -1,8 +1,8 @@
 """Whether confidence sequences keep their promise: many small shops whose true effects are known, looked at all along.
 
-A customer's potential outcomes are both drawn, so that the true mean effect of the customers analysed so far is known at
-every look. Values are heavy-tailed, effects differ between customers, and a covariate from before the treatment tells
-part of the outcome, as the value at stake does.
+A customer's potential outcomes are both drawn, so that the true mean effect of the customers analysed so far is known
+at every look. Values are heavy-tailed, effects differ between customers, and a covariate from before the treatment
+tells part of the outcome, as the value at stake does.
 """
 
 import math

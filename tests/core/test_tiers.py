@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_app.core.tiers import tier_index, tier_name
+from stream_app.core.tiers import tier_index, tier_name, tier_within_loss
 
 THRESHOLDS = (0.35, 0.6, 0.8)
 
@@ -29,3 +29,20 @@ def test_hysteresis_never_lowers_a_tier_nor_raises_it_above_the_previous(
     held = tier_index(probability, THRESHOLDS, previous, margin)
 
     assert plain <= held <= max(plain, previous)
+
+
+def test_a_tier_is_reached_by_probability_and_by_loss() -> None:
+    losses = (10.0, 50.0, 200.0)
+    assert tier_within_loss(3, 250.0, losses) == 3
+    assert tier_within_loss(3, 60.0, losses) == 2
+    assert tier_within_loss(1, 250.0, losses) == 1
+    assert tier_within_loss(3, 5.0, losses) == 0
+    assert tier_within_loss(3, 0.0, (0.0, 0.0, 0.0)) == 3
+
+
+def test_a_tier_is_held_while_the_loss_is_only_a_little_below() -> None:
+    losses = (10.0, 50.0, 200.0)
+    assert tier_within_loss(3, 195.0, losses, previous=3) == 3
+    assert tier_within_loss(3, 195.0, losses, previous=2) == 2
+    assert tier_within_loss(3, 49.0, losses, previous=2) == 2
+    assert tier_within_loss(3, 185.0, losses, previous=3) == 2
