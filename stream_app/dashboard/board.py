@@ -88,7 +88,7 @@ class Board:
                 one.probability, churned=one.churned, weight=one.weight, contacts=one.contacts, due_ms=one.due_ms
             )
         elif topic is Topic.SNAPSHOTS:
-            self.snapshots += value is not None and not key.startswith("served/")
+            self.snapshots += value is not None and not key.startswith(("served/", "report/"))
         elif value is None:
             if topic in {Topic.SCORES, Topic.CUSTOMERS}:
                 self.census.remove(key)
