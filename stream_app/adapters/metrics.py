@@ -5,6 +5,7 @@ surprises cannot fill Prometheus: the surplus of a counter or histogram goes to 
 dropped, and both are counted.
 """
 
+import collections
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -155,11 +156,17 @@ def record_effects(metrics: Recorder, effects: Effects) -> None:
     for output in effects.interventions:
         if isinstance(output.body, Intervention):
             metrics.count("interventions", action=output.body.action)
+    suppressed: collections.Counter[str] = collections.Counter()
+    warnings: collections.Counter[str] = collections.Counter()
     for output in effects.outputs:
         if isinstance(output.body, SuppressedIntervention):
-            metrics.count("suppressed", reason=output.body.reason)
+            suppressed[output.body.reason] += 1
         elif isinstance(output.body, ChurnWarning):
-            metrics.count("warnings", tier=output.body.tier)
+            warnings[output.body.tier] += 1
+    for reason, amount in suppressed.items():
+        metrics.count("suppressed", amount, reason=reason)
+    for tier, amount in warnings.items():
+        metrics.count("warnings", amount, tier=tier)
 
 
 def _belongs(spec: CounterSpec | GaugeSpec | HistogramSpec, process: Process) -> bool:
@@ -169,6 +176,9 @@ def _belongs(spec: CounterSpec | GaugeSpec | HistogramSpec, process: Process) ->
 def _values(
     name: MetricName, spec: CounterSpec | GaugeSpec | HistogramSpec, labels: Mapping[str, str]
 ) -> tuple[str, ...]:
-    if labels.keys() != set(spec.labels):
-        raise ValueError(f"metric {name} has the labels {list(spec.labels)}, not {sorted(labels)}")
-    return tuple(labels[label] for label in spec.labels)
+    if len(labels) == len(spec.labels):
+        try:
+            return tuple([labels[label] for label in spec.labels])
+        except KeyError:
+            pass
+    raise ValueError(f"metric {name} has the labels {list(spec.labels)}, not {sorted(labels)}")
