@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from stream_app.adapters.event_files import EventFile
+from stream_app.adapters.model_registry import ModelRegistry
+from stream_app.core.effects import TrainingExample
 from stream_app.core.times import DAY_MS, MINUTE_MS, from_ms
 from stream_app.core.topics import Topic
 from stream_app.settings import Settings
@@ -106,7 +108,7 @@ async def test_scores_served_live_are_those_of_an_evaluation(new_settings: NewSe
         assert result["mean_probability_difference"] < 0.01
     assert by_kind["event"]["models_served"] > 5
 
-    examples = [decode_example(one.value) for one in await bench.read_all(settings, settings.topic(Topic.TRAINING))]
+    examples = await examples_of(settings)
     assert len({example.example_id for example in examples}) == len(examples)
 
 
@@ -132,3 +134,46 @@ async def test_a_real_shop_is_scored_live_as_in_an_evaluation(
     for result in told["results"]:
         assert abs(result["auc_difference"]) <= 0.005
         assert result["only_live"] == result["only_evaluated"] == 0
+
+
+async def learned(settings: Settings) -> int:
+    """Return up to which offset of the examples the trainer's newest model was taught; 0 before the first."""
+    registry = ModelRegistry()
+    for one in await bench.read_all(settings, settings.topic(Topic.SNAPSHOTS)):
+        registry.apply(one.key, one.value, one.headers, one.timestamp)
+    newest = registry.snapshots.get(registry.pointer("served", settings.horizon_days))
+    positions = json.loads(newest.positions) if newest is not None else {}
+    return int(positions.get(Topic.TRAINING.value, {}).get("0", 0))
+
+
+async def examples_of(settings: Settings) -> list[TrainingExample]:
+    return [decode_example(one.value) for one in await bench.read_all(settings, settings.topic(Topic.TRAINING))]
+
+
+async def test_nothing_is_learned_early_and_nothing_of_those_who_left(new_settings: NewSettings) -> None:
+    settings = new_settings(partitions=1, horizon_days=10, snapshot_seconds=0.05, snapshot_examples=1)
+    start_ms = logs.START_MS
+    due_ms = start_ms + 10 * DAY_MS
+    orders = [bench.raw(logs.order(name, start_ms, f"first-{name}")) for name in ("stays", "erased", "opted-out")]
+    leaves = [
+        bench.raw(logs.profile("opted-out", start_ms + DAY_MS, profiling=False)),
+        bench.Raw(Topic.CUSTOMERS, b"erased", None, start_ms + DAY_MS),
+    ]
+    async with live(settings):
+        await bench.feed(settings, [*orders, *leaves])
+        await bench.feed(settings, [bench.raw(logs.order("clock", due_ms - MINUTE_MS, "before"))])
+        await bench.until_processed(settings)
+        assert await examples_of(settings) == []
+
+        await bench.feed(settings, [bench.raw(logs.order("clock", due_ms + MINUTE_MS, "after"))])
+        await bench.until(lambda: _has_learned(settings, 1), "the label is learned")
+        await bench.feed(settings, [bench.raw(logs.order("clock", due_ms + 30 * DAY_MS, "end"))])
+        await bench.until_processed(settings)
+
+    found = await examples_of(settings)
+    assert {example.customer_id for example in found} == {"stays", "clock"}
+    assert (found[0].customer_id, found[0].due_ms, found[0].churned) == ("stays", due_ms, True)
+
+
+async def _has_learned(settings: Settings, offset: int) -> bool:
+    return await learned(settings) >= offset
