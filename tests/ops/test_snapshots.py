@@ -152,6 +152,30 @@ async def test_the_last_good_model_stays_when_a_newer_one_does_not_fit(kafka_set
 
 
 @pytest.mark.kafka
+async def test_with_a_key_an_unsigned_or_foreign_model_is_refused_and_the_last_good_one_stays(
+    kafka_settings: Settings,
+) -> None:
+    settings = kafka_settings.model_copy(update={"model_key": SecretStr("ours")})
+    served, metrics = Served(), Metrics("worker")
+    async with ModelPublisher(settings) as publisher:
+        await publisher.publish(publication_of(snapshot("good"), b"ours"))
+        async with SnapshotFollower(settings, metrics, served) as follower:
+            following = asyncio.create_task(follower.run())
+            await send(settings, published("unsigned"))
+            await publisher.publish(publication_of(snapshot("foreign"), b"theirs"))
+            async with asyncio.timeout(30):
+                while 'snapshots_refused_total{reason="invalid"}' not in metrics.page().decode():  # noqa: ASYNC110 - metrics cannot be waited for
+                    await asyncio.sleep(0.05)
+            assert follower.served_version == "good"
+            await publisher.publish(publication_of(snapshot("better"), b"ours"))
+            await served.until("better")
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+
+    assert served.versions == ["good", "better"]
+
+
+@pytest.mark.kafka
 async def test_the_prior_serves_before_the_first_snapshot_and_when_pinned(kafka_settings: Settings) -> None:
     served = Served()
     async with SnapshotFollower(kafka_settings, Metrics("worker"), served) as follower:
