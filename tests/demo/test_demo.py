@@ -64,7 +64,7 @@ def _tools() -> None:
 
 
 def test_it_ends_by_itself_with_interventions_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    with demo(tmp_path, "--seconds", "12") as process:
+    with demo(tmp_path, "--seconds", "20") as process:
         output, said = process.communicate(timeout=150)
 
     summary = json.loads(output.splitlines()[-1])
@@ -87,7 +87,7 @@ def test_a_file_of_events_is_fed_instead_and_taken_ports_are_named(tmp_path: Pat
         with contextlib.suppress(OSError):  # where another program has the port already, it is taken all the same
             holder.bind(("127.0.0.1", 8080))
             holder.listen()
-        with demo(tmp_path, "--data", str(orders), "--seconds", "15", "--days-per-second", "2") as process:
+        with demo(tmp_path, "--data", str(orders), "--seconds", "25", "--days-per-second", "2") as process:
             output, said = process.communicate(timeout=150)
 
     summary = json.loads(output.splitlines()[-1])
@@ -116,7 +116,7 @@ def test_after_a_kill_the_next_demo_starts_and_ends_what_was_left(tmp_path: Path
         killed.kill()
         killed.wait()
         orphans = processes_of(tmp_path)
-        with demo(tmp_path, "--seconds", "5") as process:
+        with demo(tmp_path, "--seconds", "20") as process:
             output, said = process.communicate(timeout=150)
 
     assert orphans != [], "the test must find something to clear away"
