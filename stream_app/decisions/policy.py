@@ -239,6 +239,11 @@ def choose_by(
         raise ValueError(
             f"policy {snapshot.version} was learned on the context {snapshot.context}, this build uses {CONTEXT}"
         )
+    if len(context) != len(CONTEXT):
+        raise ValueError(
+            f"a decision was logged with {len(context)} context columns, this build uses {len(CONTEXT)}"
+            f" ({', '.join(CONTEXT)}): log decisions with this build first"
+        )
     free = 1.0 - FLOOR_NOTHING - FLOOR_ACTION * len(actions)
     if free < 0:
         raise ValueError(f"{len(actions)} allowed actions are more than the floors leave room for")

@@ -20,6 +20,7 @@ from stream_app.decisions.policy import (
     PolicyError,
     PolicySnapshot,
     choose,
+    choose_by,
     committed_cost,
     context_of,
     draw,
@@ -75,6 +76,11 @@ def test_an_action_that_the_policy_does_not_know_is_believed_what_the_catalogue_
     empty = PolicySnapshot("p", CONTEXT, {})
     at = point()
     assert choose(ACTIONS, at, SHIPPED, empty) == choose(ACTIONS, at, SHIPPED, PRIOR)
+
+
+def test_a_decision_that_was_logged_with_another_context_is_refused() -> None:
+    with pytest.raises(ValueError, match=f"7 context columns, this build uses {len(CONTEXT)}"):
+        choose_by(ACTIONS[:1], (0.0,) * 7, 10.0, 50.0, PRIOR)
 
 
 def test_a_policy_of_another_context_is_refused() -> None:
