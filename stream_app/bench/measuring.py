@@ -123,7 +123,9 @@ class Watch:
         if window is None and self._is_drained(samples[-1]):
             window = window_of(samples)
         if window is None:
-            raise ContenderError(f"fewer than two commits in {seconds:.0f} s\n{self._tails()}")
+            drained = self._is_drained(samples[-1])
+            remedy = "the backlog is too small: raise --events" if drained else "raise --seconds: some commit every 5 s"
+            raise ContenderError(f"fewer than two commits in {seconds:.0f} s; {remedy}\n{self._tails()}")
         first, last = window
         events = last.committed - first.committed
         peaks = [peak_memory_mebibytes(contender.pid) for contender in self._contenders]
