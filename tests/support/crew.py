@@ -109,7 +109,11 @@ class Crew:
         """Ask a worker to end, and wait until it has."""
         member.process.child.send_signal(signal.SIGTERM)
         member.thaw()
-        self._ended_as(member, member.process.child.wait(120))
+        code = member.process.child.wait(120)
+        if code == -signal.SIGTERM and not member.process.log.stat().st_size:
+            # It was still importing, and had not yet said that it listens to signals.
+            code = 0
+        self._ended_as(member, code)
 
     def tidy(self) -> None:
         """Replace members that ended by themselves, as a supervisor does."""
