@@ -84,11 +84,9 @@ def small_shop(file: Path, seed: int, customers: int, days: int) -> None:
         mean_gap_days, at_ms = chance.uniform(2, 15), logs.START_MS + chance.randrange(days * DAY_MS // 2)
         leaves_ms = at_ms + chance.uniform(5, 2 * days) * DAY_MS
         while at_ms < min(leaves_ms, logs.START_MS + days * DAY_MS):
-            order = logs.order(
-                f"customer-{number}", int(at_ms), f"o{number}-{int(at_ms)}", amount=chance.uniform(5, 90)
-            )
-            lines.append((int(at_ms), order.model_dump_json()))
-            at_ms += max(MINUTE_MS, chance.expovariate(1 / mean_gap_days) * DAY_MS)
+            order = logs.order(f"customer-{number}", at_ms, f"o{number}-{at_ms}", amount=chance.uniform(5, 90))
+            lines.append((at_ms, order.model_dump_json()))
+            at_ms += max(MINUTE_MS, int(chance.expovariate(1 / mean_gap_days) * DAY_MS))
     file.write_text("".join(f"{line}\n" for _, line in sorted(lines)))
 
 
