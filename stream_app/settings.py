@@ -146,6 +146,14 @@ class Settings(BaseSettings):
     tier_medium: Share = Field(default=0.35, description="Probability from which the tier is medium.")
     tier_high: Share = Field(default=0.6, description="Probability from which the tier is high.")
     tier_critical: Share = Field(default=0.8, description="Probability from which the tier is critical.")
+    tier_medium_loss: Annotated[float, Field(ge=0)] = Field(
+        default=0, description="Least expected loss (probability times value at stake) of the tier medium; 0: none."
+    )
+    tier_high_loss: Annotated[float, Field(ge=0)] = Field(default=0, description="The same of the tier high.")
+    tier_critical_loss: Annotated[float, Field(ge=0)] = Field(default=0, description="The same of the tier critical.")
+    recommend_share: Share = Field(
+        default=1, description="Share of customers whose purchases product picks are made from; about 0.4 KB each."
+    )
     score_change: Share = Field(default=0.02, description="Scores are published when they moved by at least this.")
     model_key: SecretStr = Field(default=SecretStr(""), description="HMAC key for model snapshots; empty: unsigned.")
     pinned_model: str = Field(default="", description="Serve this snapshot version only; 'prior': never a learned one.")
@@ -252,6 +260,11 @@ class Settings(BaseSettings):
             raise ValueError(
                 "STREAM_APP_TIER_MEDIUM, STREAM_APP_TIER_HIGH and STREAM_APP_TIER_CRITICAL must rise: "
                 f"they are {self.tier_medium}, {self.tier_high} and {self.tier_critical}"
+            )
+        if not self.tier_medium_loss <= self.tier_high_loss <= self.tier_critical_loss:
+            raise ValueError(
+                "STREAM_APP_TIER_MEDIUM_LOSS, STREAM_APP_TIER_HIGH_LOSS and STREAM_APP_TIER_CRITICAL_LOSS must not "
+                f"fall: they are {self.tier_medium_loss}, {self.tier_high_loss} and {self.tier_critical_loss}"
             )
         if self.security_protocol.startswith("SASL") and not self.sasl_username:
             raise ValueError(

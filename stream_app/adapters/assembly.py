@@ -32,6 +32,8 @@ def policy_of(settings: Settings) -> EnginePolicy:
         default_currency=settings.default_currency,
         exchange_rates=dict(settings.exchange_rates),
         tier_thresholds=(settings.tier_medium, settings.tier_high, settings.tier_critical),
+        tier_losses=(settings.tier_medium_loss, settings.tier_high_loss, settings.tier_critical_loss),
+        recommend_share=settings.recommend_share,
         score_change=settings.score_change,
     )
 
