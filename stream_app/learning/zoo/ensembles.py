@@ -88,6 +88,8 @@ class Stacked(MeanOfLogits):
     def learn(self, features: Features, churned: Labels, weight: Vector) -> None:
         """Take rows in; they are learned when a chunk is full, so that it does not matter how rows are cut."""
         for row, label, importance in zip(features, churned.tolist(), weight.tolist(), strict=True):
+            if importance <= 0.0:
+                continue
             chunk = self._waiting.add(row.astype(np.float64), label, importance)
             if chunk is not None:
                 self._learn_chunk(chunk)

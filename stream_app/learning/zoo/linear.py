@@ -69,6 +69,8 @@ class RiverLinear:
         names = self.inputs.names
         rows = zip(self.inputs.of_block(features), churned.tolist(), weight.tolist(), strict=True)
         for values, label, importance in rows:
+            if importance <= 0.0:
+                continue
             self.scaler.learn(values, importance)
             scaled = self.scaler.transform(values)
             if self.platt is not None:

@@ -52,6 +52,8 @@ class RowModel(ABC):
         """Learn a block of feature rows in order."""
         rows = zip(self.inputs.of_block(features), churned.tolist(), weight.tolist(), strict=True)
         for values, label, importance in rows:
+            if importance <= 0.0:
+                continue  # a weight of 0 is one that River's statistics divide by
             row = values
             if self.scaler is not None:
                 self.scaler.learn(values, importance)

@@ -91,6 +91,15 @@ class TestEveryModel:
         assert once.tobytes() == twice.tobytes()
         assert _learned(name).dump() == before
 
+    def test_learns_nothing_from_rows_that_count_nothing(self, name: str) -> None:
+        model = model_of(name)
+        model.learn(_FEATURES[:9], _LABELS[:9], np.zeros(9))
+        model.learn(_FEATURES[:40], _LABELS[:40], _WEIGHT[:40])
+        plain = model_of(name)
+        plain.learn(_FEATURES[:40], _LABELS[:40], _WEIGHT[:40])
+
+        assert model.predict(_FEATURES).tobytes() == plain.predict(_FEATURES).tobytes()
+
     def test_does_not_care_how_rows_are_cut_into_blocks(self, name: str) -> None:
         model = model_of(name)
         for start in range(0, _ROWS, 37):
