@@ -192,7 +192,7 @@ class Arena:
         sight, shop = self.sight, self.shop
         who = np.flatnonzero((sight.orders > 0) & (day - sight.last_order_day <= ELIGIBLE_DAYS))
         view = sight.view(who, day)
-        some = view.allowed.any(axis=1)
+        some = np.flatnonzero(view.allowed.sum(axis=1))
         view = view.only(some)
         chosen = contender(view)
         self._judge(view, chosen, day)
