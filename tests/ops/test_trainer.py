@@ -15,14 +15,12 @@ import msgspec
 import numpy as np
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from hypothesis import given
-from hypothesis import strategies as st
 
 from stream_app.adapters.broker import ApacheKafka, EmbeddedBroker, free_port
 from stream_app.adapters.checkpoints import CheckpointStore
 from stream_app.adapters.clients import client_arguments
 from stream_app.adapters.metrics import Metrics
-from stream_app.core.effects import Output, PopulationDay, TrainingExample
+from stream_app.core.effects import Output
 from stream_app.core.features import FEATURE_INDEX, FEATURE_NAMES, FEATURES_HASH, KIND
 from stream_app.core.packing import pack
 from stream_app.core.topics import Topic
@@ -36,101 +34,13 @@ from stream_app.worker.pupils import Lesson
 from stream_app.worker.snapshots import SnapshotFollower
 from stream_app.worker.trainer import FolderInUseError, pupils_of, run_trainer, trainer_group
 from stream_app.worker.trainer_group import TrainerPositionError
-from stream_app.worker.trainer_run import CheckpointFormatError, TrainingRun
+from stream_app.worker.trainer_run import TrainingRun
 from tests.support.noting_trainer import NOTING, Notes, NotingPupil
 from tests.support.ops_settings import single_partition_settings
+from tests.support.training_examples import day_value, example, noted, value_of
 
 Broker = EmbeddedBroker | ApacheKafka
 ROOT = Path(__file__).parents[2]
-
-
-def example(sequence: int) -> TrainingExample:
-    return TrainingExample(
-        example_id=f"e{sequence}",
-        customer_id="c",
-        partition=0,
-        sequence=sequence,
-        at_ms=sequence,
-        due_ms=sequence + 1,
-        horizon_days=30,
-        kind=0,
-        churned=bool(sequence % 2),
-        weight=1.0,
-        features=b"",
-        features_hash="h",
-        probability=0.5,
-        model_version="prior",
-    )
-
-
-def value_of(sequence: int) -> bytes:
-    value = encode(Output(Topic.TRAINING, "c", example(sequence))).value
-    assert value is not None
-    return value
-
-
-def day_value(day: int) -> bytes:
-    value = encode(Output(Topic.POPULATION, f"0/{day}", PopulationDay(0, day, 0, {"n": 1.0}))).value
-    assert value is not None
-    return value
-
-
-def noted(run: TrainingRun) -> Notes:
-    pupil = run.pupils["noting"]
-    assert isinstance(pupil, NotingPupil)
-    return pupil.notes
-
-
-# --- the memory, without Kafka
-
-
-@given(crashes=st.lists(st.integers(1, 40), max_size=6), saves=st.sets(st.integers(0, 200)), count=st.integers(0, 200))
-def test_however_often_it_crashes_each_example_is_learned_once_and_in_order(
-    crashes: list[int], saves: set[int], count: int
-) -> None:
-    # The log is read from the last acknowledged offset, which lags behind the checkpoint by any amount.
-    saved = TrainingRun(NOTING).checkpoint()
-    generator = random.Random(count)
-    steps = iter(crashes)
-    until_crash = next(steps, None)
-    run = TrainingRun.restored(saved, NOTING)
-    offset = 0
-    while offset < count:
-        run.accept(Topic.TRAINING, 0, offset, value_of(offset))
-        offset += 1
-        if offset in saves:
-            saved = run.checkpoint()
-        if until_crash is not None:
-            until_crash -= 1
-            if until_crash == 0:
-                until_crash = next(steps, None)
-                run = TrainingRun.restored(saved, NOTING)
-                offset = generator.randint(0, run.position(Topic.TRAINING, 0))
-    run.flush()
-
-    assert noted(run).sequences == list(range(count))
-
-
-def test_what_cannot_be_read_costs_one_record() -> None:
-    run = TrainingRun(NOTING)
-    for offset, value in enumerate([value_of(0), b"\xc1 nonsense", None, value_of(1)]):
-        run.accept(Topic.TRAINING, 0, offset, value)
-    run.accept(Topic.POPULATION, 0, 7, day_value(3))
-    run.flush()
-
-    assert noted(run).sequences == [0, 1]
-    assert noted(run).days == [3]
-    assert (run.learned[Topic.TRAINING], run.malformed, run.position(Topic.TRAINING, 0)) == (2, 1, 4)
-
-
-def test_a_checkpoint_of_a_newer_format_is_refused() -> None:
-    body = msgspec.msgpack.encode((99, {}, b""))
-
-    with pytest.raises(CheckpointFormatError, match="format 99"):
-        TrainingRun.restored(body, NOTING)
-
-
-# --- the process, on a broker
 
 
 async def produce(settings: Settings, sequences: Sequence[int], days: Sequence[int] = ()) -> None:
