@@ -100,7 +100,8 @@ def _interest(alive: bool, fatigue: float) -> float:
 
 
 def _resentment(kind: Kind, fatigue: float) -> float:
-    return (_RESENTED + _RESENTED_PER_FATIGUE * fatigue**1.5) * (_DOG_RESENTMENT if kind is Kind.SLEEPING_DOG else 1.0)
+    resentment = _RESENTED + _RESENTED_PER_FATIGUE * float(fatigue**1.5)
+    return resentment * (_DOG_RESENTMENT if kind is Kind.SLEEPING_DOG else 1.0)
 
 
 def _feedback(
