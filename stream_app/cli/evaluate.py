@@ -3,7 +3,7 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,12 +11,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from stream_app.adapters.event_files import merge_by_event_time
 from stream_app.cli.contest import ALL, contestants, is_contest, run_contest, show_contest, write_table
 from stream_app.cli.errors import CommandError, ExitCode
-from stream_app.cli.files import InputTopic, OpenFile, open_files, progress_over
-from stream_app.core.records import Record
-from stream_app.core.topics import CUSTOMER_TOPICS, Topic
+from stream_app.cli.files import InputTopic, OpenFile, customer_records, open_files, progress_over
 from stream_app.engine.policy import EnginePolicy
 from stream_app.evaluation.ablation import ablate
 from stream_app.evaluation.baselines import BASELINES, BaselineUnavailableError, boosting_library
@@ -28,8 +25,6 @@ from stream_app.learning.learner import Learner
 from stream_app.learning.zoo.registry import KALMAN, MODEL_NAMES
 from stream_app.sentiment.lexical import LexicalSentiment
 from stream_app.settings import load_settings
-from stream_app.wire.decode import decode
-from stream_app.wire.rejection import Rejection
 
 
 def command(
@@ -98,7 +93,9 @@ def command(
         opened = open_files(files, topic, preset)
         with progress_over(opened, name) as show:
             try:
-                done = run_pass(_records(opened, rejected), Learner(horizon, name), policy, LexicalSentiment(), show)
+                done = run_pass(
+                    customer_records(opened, rejected), Learner(horizon, name), policy, LexicalSentiment(), show
+                )
             except ValueError as failure:
                 raise CommandError(f"{failure}: is the file empty, or is --topic wrong?", ExitCode.FINDING) from failure
         compared = scores_in_test(passed, observations) if passed is not None else None
@@ -177,7 +174,7 @@ def _contest(
     importances = Importances(learner)
     with progress_over(opened, "engine") as show:
         try:
-            done = run_pass(_records(opened, rejected), learner, policy, LexicalSentiment(), show)
+            done = run_pass(customer_records(opened, rejected), learner, policy, LexicalSentiment(), show)
         except ValueError as failure:
             raise CommandError(f"{failure}: is the file empty, or is --topic wrong?", ExitCode.FINDING) from failure
     summary: dict[str, Any] = {
@@ -206,20 +203,6 @@ def _require_baselines() -> None:
         boosting_library()
     except BaselineUnavailableError as failure:
         raise CommandError(str(failure), ExitCode.ENVIRONMENT) from failure
-
-
-def _records(opened: Sequence[OpenFile], rejected: Counter[str]) -> Iterator[Record]:
-    offsets: Counter[Topic] = Counter()
-    for event in merge_by_event_time(opened):
-        if event.topic not in CUSTOMER_TOPICS:
-            continue
-        offset = offsets[event.topic]
-        offsets[event.topic] += 1
-        record = decode(event.topic, event.customer_id.encode(), event.value, None, 0, offset, 0)
-        if isinstance(record, Record):
-            yield record
-        else:
-            rejected[record.code if isinstance(record, Rejection) else "not_an_event"] += 1
 
 
 def _print(summary: dict[str, Any]) -> None:

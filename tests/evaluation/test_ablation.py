@@ -7,7 +7,7 @@ from stream_app.core.packing import pack, unpack
 from stream_app.evaluation.ablation import FAMILIES, ablate, inputs_without
 from stream_app.evaluation.measures import auc
 from stream_app.learning.inputs import DEFAULT_INPUTS, feature_of
-from tests.evaluation.test_evaluation import _pass
+from tests.support.small_pass import small_pass
 
 
 def test_every_feature_belongs_to_a_family_but_the_offset_and_the_shops_own() -> None:
@@ -32,7 +32,7 @@ def test_a_family_is_taken_out_whole_or_added_whole(family: str) -> None:
 
 
 def test_gains_are_of_having_the_family_and_absent_data_are_left_out() -> None:
-    result, _ = _pass()
+    result, _ = small_pass()
     judged = result.observed.kind == 1
     asked = ["frequency", "clicks", "season"]
 
@@ -51,7 +51,7 @@ def test_gains_are_of_having_the_family_and_absent_data_are_left_out() -> None:
 
 def test_a_family_that_decides_the_label_shows() -> None:
     # A feature that nobody else tells of, put into the examples: with it the model must be far better.
-    result, _ = _pass()
+    result, _ = small_pass()
     random = np.random.default_rng(5)
     examples, rows = [], result.observed.features.copy()
     for index, example in enumerate(result.examples):

@@ -1,86 +1,24 @@
 import json
 import sys
-from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from stream_app.cli.main import main
-from stream_app.core.effects import TrainingExample
-from stream_app.core.events import OrderEvent, OrderItem
-from stream_app.core.records import Position, Record
-from stream_app.core.times import DAY_MS, from_ms, iso
-from stream_app.core.topics import Topic
-from stream_app.engine.policy import EnginePolicy
+from stream_app.core.times import DAY_MS, iso
 from stream_app.evaluation.baselines import BASELINES
 from stream_app.evaluation.page import report_page
 from stream_app.evaluation.reporting import evaluate_pass, scores_in_test
-from stream_app.evaluation.running import PassResult, run_pass
+from stream_app.evaluation.running import run_pass
 from stream_app.learning.learner import Learner
-from stream_app.learning.snapshot import ModelSnapshot
-from stream_app.learning.zoo.types import OnlineModel
 from stream_app.sentiment.protocol import NeutralSentiment
-
-HORIZON_DAYS = 20
-POLICY = EnginePolicy(horizon_days=HORIZON_DAYS)
-START_MS = 19_000 * DAY_MS
-
-
-def _orders(customers: int = 60, days: int = 200) -> list[tuple[int, str, float]]:
-    """Return (time, customer, amount) of a shop where some leave: by event time."""
-    random = np.random.default_rng(11)
-    orders: list[tuple[int, str, float]] = []
-    for number in range(customers):
-        at, gap = float(random.uniform(0, 60)), float(random.uniform(3, 40))
-        while at < days and random.random() > 0.08:
-            orders.append((START_MS + int(at * DAY_MS), f"c{number}", round(float(random.uniform(5, 90)), 2)))
-            at += float(random.exponential(gap))
-    return sorted(orders)
-
-
-def _records() -> list[Record]:
-    records = []
-    for offset, (at_ms, customer_id, amount) in enumerate(_orders()):
-        event = OrderEvent(
-            customer_id=customer_id,
-            timestamp=from_ms(at_ms),
-            event_id=f"e{offset}",
-            order_id=f"o{offset}",
-            amount=amount,
-            items=(OrderItem(product_id="p", quantity=1, unit_price=amount),),
-        )
-        records.append(Record(Position(Topic.ORDERS, 0, offset), customer_id, at_ms, event))
-    return records
-
-
-class RememberingLearner(Learner):
-    """A learner that keeps what it was given and what it published."""
-
-    def __init__(self) -> None:
-        super().__init__(HORIZON_DAYS)
-        self.given: list[TrainingExample] = []
-        self.trained_through: dict[str, int] = {"prior": 0}
-
-    def learn(self, examples: Sequence[TrainingExample]) -> int:
-        self.given += examples
-        return super().learn(examples)
-
-    def snapshot(self, model: OnlineModel | None = None) -> ModelSnapshot:
-        snapshot = super().snapshot(model)
-        self.trained_through[snapshot.version] = snapshot.trained_through_ms
-        return snapshot
-
-
-@cache
-def _pass() -> tuple[PassResult, RememberingLearner]:
-    learner = RememberingLearner()
-    return run_pass(_records(), learner, POLICY, NeutralSentiment()), learner
+from tests.support.small_pass import POLICY, small_pass
+from tests.support.small_shop import HORIZON_DAYS, shop_orders, shop_records
 
 
 def test_no_score_knows_of_a_label_that_was_not_due() -> None:
-    _, learner = _pass()
+    _, learner = small_pass()
 
     assert len(learner.given) > 300
     assert len({example.model_version for example in learner.given}) > 50
@@ -89,9 +27,9 @@ def test_no_score_knows_of_a_label_that_was_not_due() -> None:
 
 
 def test_labels_are_those_of_the_history() -> None:
-    _, learner = _pass()
+    _, learner = small_pass()
     times: dict[str, list[int]] = {}
-    for at_ms, customer_id, _ in _orders():
+    for at_ms, customer_id, _ in shop_orders():
         times.setdefault(customer_id, []).append(at_ms)
 
     for example in learner.given:
@@ -102,7 +40,7 @@ def test_labels_are_those_of_the_history() -> None:
 
 
 def test_calendar_observations_fall_on_common_dates() -> None:
-    result, _ = _pass()
+    result, _ = small_pass()
     moments = np.unique(result.observed.at_ms[result.observed.kind == 1])
 
     assert len(moments) > 5
@@ -110,16 +48,16 @@ def test_calendar_observations_fall_on_common_dates() -> None:
 
 
 def test_a_second_pass_gives_the_same_scores() -> None:
-    result, _ = _pass()
+    result, _ = small_pass()
 
-    again = run_pass(_records(), Learner(HORIZON_DAYS), POLICY, NeutralSentiment())
+    again = run_pass(shop_records(), Learner(HORIZON_DAYS), POLICY, NeutralSentiment())
 
     assert again.observed.probability.tobytes() == result.observed.probability.tobytes()
 
 
 @pytest.mark.parametrize("observations", ["calendar", "event"])
 def test_figures_are_of_the_last_part_of_the_span(observations: str) -> None:
-    result, _ = _pass()
+    result, _ = small_pass()
 
     figures = evaluate_pass(
         result, observations, (0.35, 0.6, 0.8), baselines=("recency", "rfm", "bgnbd"),
@@ -141,7 +79,7 @@ def test_figures_are_of_the_last_part_of_the_span(observations: str) -> None:
 
 def test_boosting_is_fitted_on_matured_rows_only() -> None:
     pytest.importorskip("lightgbm", reason="the boosting baseline needs the bench extra")
-    result, _ = _pass()
+    result, _ = small_pass()
     calendar = result.observed.chosen(result.observed.kind == 1)
     start_ms = int(np.median(calendar.at_ms))
 
@@ -160,7 +98,7 @@ def _write(path: Path) -> Path:
             "event_id": f"e{number}", "order_id": f"o{number}", "customer_id": customer_id, "timestamp": iso(at_ms),
             "amount": amount, "items": [{"product_id": "p", "quantity": 1, "unit_price": amount}],
         }
-        for number, (at_ms, customer_id, amount) in enumerate(_orders())
+        for number, (at_ms, customer_id, amount) in enumerate(shop_orders())
     ]  # fmt: skip
     path.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"no": "order"}\n', encoding="utf-8")
     return path
@@ -184,7 +122,7 @@ def test_the_command_prints_one_json_object_and_writes_a_page(
 
     summary = json.loads(capsys.readouterr().out)
     assert code == 0
-    assert summary["events"] == len(_orders())
+    assert summary["events"] == len(shop_orders())
     assert sum(summary["rejected"].values()) == 1
     assert [result["model"] for result in summary["results"]] == ["kalman", "adagrad"]
     assert 0.5 < summary["results"][0]["test"]["auc"] <= 1.0
@@ -226,7 +164,7 @@ def test_without_lightgbm_the_remedy_is_named(
 
 
 def test_the_page_shows_what_the_summary_says() -> None:
-    result, _ = _pass()
+    result, _ = small_pass()
     figures = evaluate_pass(result, "calendar", (0.35, 0.6, 0.8))
     summary = {
         "files": ["<orders>"], "events": result.events, "customers": result.customers,

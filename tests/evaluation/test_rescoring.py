@@ -5,11 +5,12 @@ import pytest
 from stream_app.evaluation.rescoring import as_if_all_counted, rescore
 from stream_app.evaluation.running import PassResult
 from stream_app.learning.learner import Learner
-from tests.evaluation.test_evaluation import HORIZON_DAYS, _pass
+from tests.support.small_pass import small_pass
+from tests.support.small_shop import HORIZON_DAYS
 
 
 def _served() -> PassResult:
-    return _pass()[0]
+    return small_pass()[0]
 
 
 def test_the_same_learner_serves_the_same_bits_again() -> None:

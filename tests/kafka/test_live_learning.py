@@ -20,9 +20,9 @@ from stream_app.core.topics import Topic
 from stream_app.settings import Settings
 from stream_app.wire.encode import decode_example
 from stream_app.worker.trainer import pupils_of, run_trainer
-from tests.kafka.test_real_shops import command, environment
 from tests.support import kafka as bench
 from tests.support import logs
+from tests.support.commands import command, environment
 from tests.support.kafka import NewSettings
 
 LONG = "STREAM_APP_TEST_LONG" in os.environ

@@ -1,11 +1,9 @@
 """Two real shops through the whole product: fed by command, worked by worker and trainer, and equal to the replay."""
 
 import asyncio
-import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,38 +16,13 @@ from stream_app.engine.replay import Replay, SourceRecord
 from stream_app.settings import Settings
 from stream_app.wire.state_codec import decode_state
 from tests.support import kafka as bench
+from tests.support.commands import command, environment
 from tests.support.kafka import NewSettings
 
 SHOPS = {"online_retail": 22_190, "cdnow": 69_659}
 LONG = "STREAM_APP_TEST_LONG" in os.environ
 PATIENCE_SECONDS = 1_500.0
 FOLDS = ("orders", "clicks", "reviews", "profile", "contact")
-
-
-def environment(settings: Settings) -> dict[str, str]:
-    """Hand a test's settings to a command."""
-    named = {name: value for name, value in os.environ.items() if not name.startswith("STREAM_APP_")}
-    return named | {
-        f"STREAM_APP_{name.upper()}": bench._text(getattr(settings, name)) for name in settings.model_fields_set
-    }
-
-
-@contextlib.contextmanager
-def command(settings: Settings, log: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `stream-app` beside the test and end it politely."""
-    with log.open("ab") as output:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "stream_app", *arguments], env=environment(settings), stdout=output, stderr=output
-        )
-    try:
-        yield child
-    finally:
-        child.terminate()
-        try:
-            child.wait(60)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait(10)
 
 
 @pytest.mark.apache

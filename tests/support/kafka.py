@@ -264,7 +264,7 @@ class WorkerProcess:
         self.log = log
         environment = {name: value for name, value in os.environ.items() if not name.startswith("STREAM_APP_")}
         environment |= {
-            f"STREAM_APP_{name.upper()}": _text(value) for name, value in settings if _is_set(settings, name)
+            f"STREAM_APP_{name.upper()}": text_of_setting(value) for name, value in settings if _is_set(settings, name)
         }
         with log.open("ab") as output:
             self.child = subprocess.Popen(
@@ -365,7 +365,8 @@ def interventions_by_id(records: Sequence[Any]) -> dict[bytes, set[bytes]]:
     return dict(payloads)
 
 
-def _text(value: object) -> str:
+def text_of_setting(value: object) -> str:
+    """Return a setting's value as the environment holds it."""
     if hasattr(value, "get_secret_value"):
         return str(value.get_secret_value())
     return str(value)
