@@ -123,6 +123,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     arguments
         Command line without the program's name; None: this process's own.
     """
+    # Before numpy is loaded: matrices here are small, so that threads of a linear algebra library cost more than they
+    # save, most of all beside other processes. Whoever wants them sets the variable.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     given = list(sys.argv[1:] if arguments is None else arguments)
     called = next((word for word in given if not word.startswith("-")), None)
     # `--debug` works before and after the command, because one wants it after something has just failed.
