@@ -13,9 +13,10 @@ from stream_app.adapters.assembly import policy_of
 from stream_app.adapters.topic_reading import read_topics
 from stream_app.cli.errors import CommandError, ExitCode
 from stream_app.cli.files import InputTopic, customer_records, open_files, progress_over
+from stream_app.cli.json_ready import json_ready
 from stream_app.core.effects import TrainingExample
 from stream_app.core.topics import Topic
-from stream_app.evaluation.agreement import agreement
+from stream_app.evaluation.agreement import agreement, disagreements
 from stream_app.evaluation.reporting import KINDS
 from stream_app.evaluation.running import run_pass
 from stream_app.learning.learner import Learner
@@ -24,6 +25,7 @@ from stream_app.settings import Settings, load_settings
 from stream_app.wire.encode import decode_example
 
 LARGEST_DIFFERENCE = 0.005
+LARGEST_UNMATCHED_SHARE = 0.01
 
 
 def command(
@@ -35,9 +37,15 @@ def command(
     tolerance: Annotated[
         float, typer.Option(min=0, max=1, help="Largest difference of AUC that still is agreement.")
     ] = LARGEST_DIFFERENCE,
+    unmatched_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Largest share of the observations that only one side may have.")
+    ] = LARGEST_UNMATCHED_SHARE,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     r"""Compare the scores that workers served with an evaluation of the same files; exit 1 where they disagree.
+
+    They agree where AUCs of the common observations lie close together, all their labels are the same, and hardly any
+    observation stands on one side only.
 
     Served scores stand on training-examples, each with its label. For the same observations as an evaluation takes, run
     worker and trainer with STREAM_APP_OBSERVATION_ORIGIN set to the first day of the files,
@@ -64,14 +72,16 @@ def command(
         except ValueError as failure:
             raise CommandError(f"{failure}: is the file empty, or is --topic wrong?", ExitCode.FINDING) from failure
     found = [agreement(result, served, kind) for kind in KINDS]
-    agrees = all(_agrees(one, tolerance) for one in found)
+    apart = {one["observations"]: disagreements(one, tolerance, unmatched_share) for one in found}
+    reasons = [f"{kind}: {reason}" for kind, told in apart.items() for reason in told]
     if as_json:
-        print(json.dumps({"agrees": agrees, "tolerance": tolerance, "results": found}))
+        limits = {"tolerance": tolerance, "unmatched_share": unmatched_share}
+        print(json.dumps(json_ready({"agrees": not reasons, **limits, "disagreements": apart, "results": found})))
     else:
         for one in found:
             _print(one)
-    if not agrees:
-        raise CommandError(f"the AUCs lie more than {tolerance} apart, or one side has no observations")
+    if reasons:
+        raise CommandError("live and evaluated scores disagree: " + "; ".join(reasons))
 
 
 def _served(settings: Settings) -> list[TrainingExample]:
@@ -85,19 +95,15 @@ def _served(settings: Settings) -> list[TrainingExample]:
     return [example for example in served if example.horizon_days == settings.horizon_days]
 
 
-def _agrees(one: dict[str, Any], tolerance: float) -> bool:
-    difference = one["auc_difference"]
-    return difference is not None and abs(difference) <= tolerance
-
-
 def _print(one: dict[str, Any]) -> None:
-    if one["auc_difference"] is None:
-        print(f"{one['observations']}: {one['in_both']} common observations from {one['test_from'][:10]}")
-        return
     print(
         f"{one['observations']}, H = {one['horizon_days']} days, from {one['test_from'][:10]}: "
-        f"AUC live {one['live']['auc']:.4f}, evaluated {one['evaluated']['auc']:.4f}, "
-        f"difference {one['auc_difference']:+.5f}"
+        + (
+            "no AUC"
+            if one["auc_difference"] is None
+            else f"AUC live {one['live']['auc']:.4f}, evaluated {one['evaluated']['auc']:.4f}, "
+            f"difference {one['auc_difference']:+.5f}"
+        )
     )
     apart = one["mean_probability_difference"]
     print(

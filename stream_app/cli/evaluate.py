@@ -14,6 +14,7 @@ from rich.table import Table
 from stream_app.cli.contest import ALL, contestants, is_contest, run_contest, show_contest, write_table
 from stream_app.cli.errors import CommandError, ExitCode
 from stream_app.cli.files import InputTopic, OpenFile, customer_records, open_files, progress_over
+from stream_app.cli.json_ready import json_ready
 from stream_app.engine.policy import EnginePolicy
 from stream_app.evaluation.ablation import ablate
 from stream_app.evaluation.baselines import BASELINES, BaselineUnavailableError, boosting_library
@@ -130,7 +131,7 @@ def command(
     if html is not None:
         html.write_text(report_page(summary), encoding="utf-8")
     if as_json:
-        print(json.dumps(_json_ready(summary)))
+        print(json.dumps(json_ready(summary)))
         return
     _print(summary)
 
@@ -192,7 +193,7 @@ def _contest(
         if table is not None:  # after every model: a long contest may be stopped, or looked at
             write_table(table, summary)
     if as_json:
-        print(json.dumps(_json_ready(summary)))
+        print(json.dumps(json_ready(summary)))
         return
     show_contest(summary)
 
@@ -241,14 +242,3 @@ def _print(summary: dict[str, Any]) -> None:
         f"engine {cost['engine_microseconds_per_point']:.0f} us a point, "
         f"learner {cost['learn_microseconds_per_example']:.0f} us an example"
     )
-
-
-def _json_ready(value: Any) -> Any:
-    """Return the value with NaN as null: JSON has no NaN."""
-    if isinstance(value, dict):
-        return {key: _json_ready(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_json_ready(part) for part in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -1,5 +1,6 @@
 """Whether what worker and trainer served is what an evaluation of the same events says."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -29,22 +30,24 @@ def agreement(result: PassResult, served: Iterable[TrainingExample], observation
 
     Returns
     -------
-    For the last 40 % of the span of the events: measures of both, the difference of the AUCs, how many observations
-    either has and both have, whether their labels agree, and how far the probabilities of those lie apart.
+    For the last 40 % of the span of the events: how many observations either side has alone and both have; and of those
+    that both have: measures of either, the difference of the AUCs (None where there is none: no observation, or one
+    class only), how many have another label, and how far the probabilities lie apart.
     """
     start_ms = result.first_ms + int((1.0 - TEST_SHARE) * (result.last_ms - result.first_ms))
     expected = _in_test(result.examples, observations, start_ms)
     found = _in_test(served, observations, start_ms)
     both = sorted(expected.keys() & found.keys())
     apart = np.array([abs(expected[point].probability - found[point].probability) for point in both])
-    evaluated, live = _measures(expected), _measures(found)
+    evaluated, live = _measures([expected[point] for point in both]), _measures([found[point] for point in both])
+    difference = live["auc"] - evaluated["auc"] if both else math.nan
     return {
         "observations": observations,
         "horizon_days": result.learner.horizon_days,
         "test_from": iso(start_ms),
         "evaluated": evaluated,
         "live": live,
-        "auc_difference": live["auc"] - evaluated["auc"] if live and evaluated else None,
+        "auc_difference": difference if math.isfinite(difference) else None,
         "only_evaluated": len(expected) - len(both),
         "only_live": len(found) - len(both),
         "in_both": len(both),
@@ -53,6 +56,34 @@ def agreement(result: PassResult, served: Iterable[TrainingExample], observation
         "largest_probability_difference": float(apart.max()) if len(apart) else None,
         "models_served": len({example.model_version for example in found.values()}),
     }
+
+
+def disagreements(one: dict[str, Any], tolerance: float, unmatched_share: float) -> list[str]:
+    """Return why what `agreement` returned is none, in words; empty where it is one.
+
+    Parameters
+    ----------
+    one
+        From `agreement`.
+    tolerance
+        Largest difference of AUC, over the common observations.
+    unmatched_share
+        Largest share of all observations that only one side may have.
+    """
+    found = []
+    difference = one["auc_difference"]
+    if not one["in_both"]:
+        found.append("no observation is common to both")
+    elif difference is None:
+        found.append("all common observations have the same label, so that there is no AUC")
+    elif abs(difference) > tolerance:
+        found.append(f"the AUCs lie {abs(difference):.5f} apart, more than {tolerance:g}")
+    if one["other_label"]:
+        found.append(f"{one['other_label']:,} common observations have another label")
+    alone = one["only_live"] + one["only_evaluated"]
+    if alone > unmatched_share * (alone + one["in_both"]):
+        found.append(f"{alone:,} observations stand on one side only, more than {unmatched_share:.1%}")
+    return found
 
 
 def _in_test(examples: Iterable[TrainingExample], observations: str, start_ms: int) -> dict[_Point, TrainingExample]:
@@ -64,8 +95,8 @@ def _in_test(examples: Iterable[TrainingExample], observations: str, start_ms: i
     }
 
 
-def _measures(examples: dict[_Point, TrainingExample]) -> dict[str, float]:
+def _measures(examples: list[TrainingExample]) -> dict[str, float]:
     return measures(
-        np.array([example.probability for example in examples.values()]),
-        np.array([example.churned for example in examples.values()], dtype=np.bool_),
+        np.array([example.probability for example in examples]),
+        np.array([example.churned for example in examples], dtype=np.bool_),
     )
