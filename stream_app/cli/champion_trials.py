@@ -123,6 +123,8 @@ def rehearse(
     try:
         check_specs(model, specs)
         config = ShopConfig(customers=customers, days=days, seed=seed, drift=Drift(drift), drift_at=drift_at)
+    except ModuleNotFoundError as missing:
+        raise CommandError(str(missing), ExitCode.ENVIRONMENT) from missing
     except ValueError as failure:
         raise CommandError(str(failure), ExitCode.USAGE) from failure
     settings = load_settings().model_copy(update={"clock": "event", "allowed_lateness_seconds": 0})

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from stream_app.cli.errors import CommandError, ExitCode
+from stream_app.cli.json_ready import json_ready
 from stream_app.settings import Settings, load_settings
 from stream_app.simulation.config import Drift, ShopConfig
 from stream_app.simulation.drift_proof import prove_drift
@@ -118,9 +119,12 @@ def sequences(
       stream-app prove sequences
       stream-app prove sequences --shops 200 --holdout 0.2 --json
     """
-    found = prove_sequences(shops, seed, customers, 1 - holdout)
+    try:
+        found = prove_sequences(shops, seed, customers, 1 - holdout)
+    except ValueError as failure:
+        raise CommandError(f"--customers and --holdout: {failure}", ExitCode.USAGE) from failure
     if as_json:
-        print(json.dumps(msgspec.to_builtins(found), indent=2))
+        print(json.dumps(json_ready(msgspec.to_builtins(found)), indent=2))
     else:
         missed = f"{found.missed:,} of {shops:,} shops missed at any of {found.looks} looks ({found.missed_share:.1%}"
         print(f"{missed}; promised: {found.alpha:.0%}); final width {found.width_to_fixed:.2f} times that of a fixed")

@@ -14,10 +14,15 @@ from stream_app.worker.trainer_run import CheckpointFormatError
 
 
 def trainer() -> None:
-    """Run the trainer: learns from matured labels, publishes model snapshots.
+    r"""Run the trainer: learns from matured labels, publishes model snapshots.
 
     Exactly one learns at a time; a second one stands by. Its checkpoint is in STREAM_APP_DATA_DIR/trainer: keep that
     folder over restarts, or the trainer learns the topic again from its beginning.
+
+    \b
+    Examples:
+      stream-app trainer
+      STREAM_APP_CHALLENGERS='["adagrad", "mlp:hidden=8"]' stream-app trainer
     """
     settings = load_settings()
     set_up_logging(settings.log_level, settings.log_format)
@@ -25,6 +30,8 @@ def trainer() -> None:
         pupils = pupils_of(settings)
     except ValueError as error:
         raise CommandError(f"STREAM_APP_MODEL or STREAM_APP_CHALLENGERS: {error}", ExitCode.USAGE) from error
+    except ModuleNotFoundError as missing:
+        raise CommandError(f"STREAM_APP_CHALLENGERS: {missing}", ExitCode.ENVIRONMENT) from missing
     try:
         asyncio.run(run_trainer(settings, pupils))
     except HttpConfigurationError as error:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from stream_app.cli.contest import contestants
 from stream_app.cli.errors import CommandError, ExitCode
 from stream_app.cli.files import InputTopic, customer_records, open_files, progress_over
 from stream_app.engine.policy import EnginePolicy
@@ -72,6 +73,7 @@ def command(
     if unknown:
         raise CommandError(f"unknown model {unknown[0]!r}: choose some of {', '.join(MODEL_NAMES)}", ExitCode.USAGE)
     optuna = _optuna()
+    contestants(names)
     settings = load_settings()
     horizon = horizon_days or settings.horizon_days
     present = LabelSettings(settings.observation_days, settings.eligible_days)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from stream_app.learning.zoo.registry import create, entry_of, options_of
+from stream_app.learning.zoo.registry import create, entry_of
 from stream_app.learning.zoo.types import ModelNotServedError, OnlineModel
 
 
@@ -28,10 +28,17 @@ def create_spec(spec: str) -> OnlineModel:
 
 
 def check_specs(champion: str, challengers: Sequence[str]) -> None:
-    """Raise ValueError unless the models can be created and the champion can be served; says what to do."""
+    """Check that the models can be created and the champion can be served.
+
+    Raises
+    ------
+    ValueError
+        They cannot; says what to do.
+    ModuleNotFoundError
+        A model's optional dependency is not installed; the message names the extra.
+    """
     for spec in (champion, *challengers):
-        name, options = parse_spec(spec)
-        options_of(name, options)
+        create_spec(spec)
     if parse_spec(champion)[1]:
         raise ValueError(f"model {champion!r}: the first champion has no options; name a challenger with them")
     if not entry_of(champion).served:

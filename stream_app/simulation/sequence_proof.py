@@ -17,6 +17,8 @@ from stream_app.decisions.sequences import PLANNED, DifferenceSequence
 Floats = NDArray[np.float64]
 FIRST_LOOK: Final = 100
 LOOK_EVERY: Final = 20
+LEAST_EXPECTED: Final = 50
+"""Customers expected in the smaller arm: with fewer, chance leaves some shop's arm below the sequence's warm-up."""
 _NORMAL_95: Final = 1.959964
 
 
@@ -58,7 +60,18 @@ def prove_sequences(
         Probability of the treatment arm.
     alpha
         Error rate that the sequence promises over all looks.
+
+    Raises
+    ------
+    ValueError
+        For shops so small that fewer than `LEAST_EXPECTED` customers are expected in an arm.
     """
+    smaller = customers * min(treated_share, 1.0 - treated_share)
+    if smaller < LEAST_EXPECTED - 1e-6:
+        raise ValueError(
+            f"of {customers:,} customers, {smaller:.1f} are expected in the smaller arm; intervals need "
+            f"{LEAST_EXPECTED}: take more customers, or arms that are less unequal"
+        )
     missed = 0
     ratios: list[tuple[float, float]] = []
     for number in range(shops):

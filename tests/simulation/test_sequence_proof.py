@@ -24,7 +24,23 @@ def test_an_interval_that_promises_less_misses_more_often() -> None:
 
 def test_the_command_tells_the_figures(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
-        main(["prove", "sequences", "--shops", "20", "--customers", "400", "--json"])
+        main(["prove", "sequences", "--shops", "20", "--customers", "500", "--json"])
     assert not end.value.code
     told = json.loads(capsys.readouterr().out)
-    assert (told["shops"], told["customers"]) == (20, 400)
+    assert (told["shops"], told["customers"]) == (20, 500)
+
+
+@pytest.mark.parametrize("holdout", ["0.01", "0.2", "0.95"])
+def test_shops_with_next_to_nobody_in_an_arm_are_refused(holdout: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["prove", "sequences", "--shops", "1", "--customers", "200", "--holdout", holdout])
+
+    assert end.value.code == 2
+    assert "smaller arm" in capsys.readouterr().err
+
+
+def test_the_smallest_shops_that_are_taken_have_finite_figures(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["prove", "sequences", "--shops", "200", "--customers", "200", "--holdout", "0.25", "--json"])
+
+    assert all(isinstance(value, int | float) for value in json.loads(capsys.readouterr().out).values())

@@ -1,5 +1,6 @@
 """Which models there are. Light to import: a model's own file, and River, are loaded when it is created."""
 
+import math
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -27,6 +28,24 @@ class Knob(NamedTuple):
     high: float
     logarithmic: bool = False
     whole: bool = False
+    most: float = math.inf
+    """The largest value that is possible at all."""
+
+    def refusal(self, value: float) -> str:
+        """Return why a value is impossible, empty where it is possible (inside the range searched or not)."""
+        if not math.isfinite(value):
+            return "must be a finite number"
+        if self.whole and not value.is_integer():
+            return "must be a whole number"
+        if self.low == self.high or self.low <= 0.0:  # a seed, or something that may be absent
+            least, possible = "0 or more", value >= 0.0
+        elif self.whole:
+            least, possible = "1 or more", value >= 1.0
+        else:
+            least, possible = "above 0", value > 0.0
+        if not possible:
+            return f"must be {least}"
+        return "" if value <= self.most else f"must be {self.most:g} or less"
 
 
 class Entry(NamedTuple):
@@ -74,7 +93,7 @@ ENTRIES: dict[str, Entry] = {
     "passive-aggressive": Entry(
         "margins", "PA-I, Platt scaling", {"aggressiveness": Knob(0.001, 0.0001, 1.0, logarithmic=True)}
     ),
-    "alma": Entry("margins", "approximate large margin, Platt scaling", {"alpha": Knob(0.9, 0.5, 0.99)}),
+    "alma": Entry("margins", "approximate large margin, Platt scaling", {"alpha": Knob(0.9, 0.5, 0.99, most=1.0)}),
     "perceptron": Entry("margins", "Rosenblatt's perceptron, Platt scaling"),
     "factorisation-machine": Entry(
         "factorisation",
@@ -144,7 +163,7 @@ FAMILIES: dict[str, Callable[[str], bool]] = {
     "voice": lambda name: feature_of(name) in _VOICE,
 }
 """Families of inputs that an option of 0 leaves out: products with the kind, amounts, clicks, texts."""
-_SWITCH = Knob(1, 0, 1, whole=True)
+_SWITCH = Knob(1, 0, 1, whole=True, most=1.0)
 
 
 def create(name: str, inputs: tuple[str, ...] | None = None, options: Mapping[str, float] | None = None) -> OnlineModel:
@@ -191,10 +210,17 @@ def knobs_of(name: str) -> dict[str, Knob]:
 
 
 def options_of(name: str, given: Mapping[str, float] | None = None) -> dict[str, float]:
-    """Return all options of a model, the given ones over the defaults; raises ValueError for one that it lacks."""
+    """Return all options of a model, the given ones over the defaults.
+
+    Raises ValueError for an option that the model lacks, or a value that is impossible.
+    """
     knobs = knobs_of(name)
     unknown = [option for option in given or {} if option not in knobs]
     if unknown:
         known = ", ".join(knobs) or "none"
         raise ValueError(f"model {name!r} has no option {unknown[0]!r}: it has {known}")
+    for option, value in (given or {}).items():
+        refusal = knobs[option].refusal(float(value))
+        if refusal:
+            raise ValueError(f"model {name!r}: {option} is {value:g}, but {refusal}")
     return {option: knob.default for option, knob in knobs.items()} | dict(given or {})

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_app.learning.specs import create_spec
+from stream_app.learning.specs import check_specs, create_spec
 from stream_app.learning.zoo.chunks import Waiting
 from stream_app.learning.zoo.descent import AdaGrad
 from stream_app.learning.zoo.platt import PlattScaling
@@ -111,3 +112,28 @@ def test_families_of_inputs_are_left_out_by_an_option() -> None:
 def test_an_unknown_model_is_told_what_there_is() -> None:
     with pytest.raises(ValueError, match=r"unknown model 'oracle': choose one of kalman, .*stacked"):
         create("oracle")
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("adagrad:rate=nan", "rate is nan, but must be a finite number"),
+        ("adagrad:rate=inf", "finite"),
+        ("adagrad:rate=0", "above 0"),
+        ("adagrad:l2=-1", "0 or more"),
+        ("mlp:hidden=0", "hidden is 0, but must be 1 or more"),
+        ("mlp:hidden=2.5", "whole number"),
+        ("mlp:seed=-1", "0 or more"),
+        ("alma:alpha=1.5", "1 or less"),
+        ("kalman:voice=2", "1 or less"),
+    ],
+)
+def test_an_impossible_option_is_refused_before_anything_learns(spec: str, said: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)):
+        check_specs("kalman", [spec])
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_no_value_that_is_searched_is_impossible(name: str) -> None:
+    for knob in knobs_of(name).values():
+        assert [knob.refusal(float(value)) for value in (knob.low, knob.default, knob.high)] == ["", "", ""]
