@@ -18,6 +18,7 @@ from stream_app.learning.snapshot import ModelSnapshot, SnapshotRefusedError, de
 DIGEST_HEADER: Final = "sha256"
 POSITIONS_HEADER: Final = "positions"
 """How far the trainer had read when it published, as JSON: offsets by topic role and partition."""
+_HEADERS_READ: Final = frozenset({DIGEST_HEADER, POSITIONS_HEADER})
 PRIOR: Final = "prior"
 """What `STREAM_APP_PINNED_MODEL` and a pin say to serve no learned model."""
 
@@ -79,9 +80,13 @@ class ModelRegistry:
         self._pointers: dict[tuple[str, int], str] = {}
 
     def apply(
-        self, key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes]], timestamp_ms: int
+        self, key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes | None]], timestamp_ms: int
     ) -> None:
-        """Take in one record. What is neither snapshot nor pointer nor report is passed over."""
+        """Take in one record. What is neither snapshot nor pointer nor report is passed over.
+
+        Kafka allows headers of any name, more than once, and null as their value: others than ours are not read, and
+        null counts as not noted.
+        """
         kind, slash, name = (key or b"").decode("utf-8", "replace").partition("/")
         if not slash:
             return
@@ -92,7 +97,9 @@ class ModelRegistry:
         elif value is None:
             self.snapshots.pop(name, None)
         else:
-            told = {header: item.decode("ascii", "replace") for header, item in headers}
+            told = {
+                header: (item or b"").decode("ascii", "replace") for header, item in headers if header in _HEADERS_READ
+            }
             self.snapshots.pop(name, None)
             self.snapshots[name] = Stored(
                 *(kind, name, value, told.get(DIGEST_HEADER, "")), timestamp_ms, told.get(POSITIONS_HEADER, "")

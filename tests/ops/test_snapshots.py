@@ -54,6 +54,18 @@ def test_setting_stands_above_pin_and_pin_above_trainer() -> None:
     assert registry.choice(30, "") == ("c", "trainer")
 
 
+def test_headers_of_others_and_null_values_hinder_nothing() -> None:
+    snapshot_of_a, pointer = published("a")
+    headers = [("trace", None), ("odd", b"\xff"), *snapshot_of_a.headers, ("positions", None)]
+    registry = ModelRegistry()
+    registry.apply(snapshot_of_a.key, snapshot_of_a.value, headers, 1)
+    registry.apply(pointer.key, pointer.value, [("trace", None)], 2)
+
+    assert registry.load(registry.choice(30, "").version, b"", 30).version == "a"
+    assert registry.snapshots["a"].digest == snapshot_of_a.headers[0][1].decode()
+    assert registry.snapshots["a"].positions == ""
+
+
 @pytest.mark.parametrize(
     ("key", "horizon_days", "code"),
     [(b"", 30, "missing"), (b"", 60, "horizon"), (b"secret", 30, "invalid"), (b"", 30, "damaged")],
