@@ -63,10 +63,16 @@ class ApprovalDesk:
             self._answers[told.suppression_id] = answer
 
     def take_feedback(self, value: bytes | None) -> None:
-        """Take in one record of intervention-feedback; others than approvals are passed over."""
+        """Take in one record of intervention-feedback; others than valid approvals are passed over.
+
+        Anyone may write there: workers refuse what is no feedback, so it approves nothing, and it is no reason to stop.
+        """
         if value is None or _APPROVED_MARK not in value:
             return
-        told = FeedbackEvent.model_validate(orjson.loads(value))
+        try:
+            told = FeedbackEvent.model_validate(orjson.loads(value))
+        except ValueError:
+            return
         if told.kind == APPROVED:
             answer = Answer(APPROVED, told.detail or "", iso(to_ms(told.timestamp)))
             self._answers.setdefault(told.intervention_id, answer)

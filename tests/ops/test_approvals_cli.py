@@ -62,6 +62,22 @@ def test_the_desk_knows_what_waits_and_what_was_answered() -> None:
     assert (approval.verdict, approval.by) == ("approved", "Bob")
 
 
+def test_feedback_that_is_none_approves_nothing_and_hinders_nothing() -> None:
+    (proposal,) = proposals(1)
+    desk = ApprovalDesk()
+    desk.take_suppressed(to_json(proposal))
+    approval = to_json(approval_of(proposal, "Bob", NOW, event_clock=False))
+    nameless = {name: value for name, value in json.loads(approval).items() if name != "customer_id"}
+    for invalid in (json.dumps(nameless).encode(), approval[:-1], b'"approved"', b'"approved" \xff'):
+        desk.take_feedback(invalid)
+        assert desk.answer(identity(proposal)) is None
+    desk.take_feedback(approval)
+
+    told = desk.answer(identity(proposal))
+    assert told is not None
+    assert told.by == "Bob"
+
+
 @pytest.fixture
 def call(kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
     """Run `stream-app approvals ...` in this process: exit code, what it printed, what it complained of."""
