@@ -3,7 +3,7 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +27,8 @@ from stream_app.learning.zoo.registry import KALMAN, MODEL_NAMES
 from stream_app.sentiment.lexical import LexicalSentiment
 from stream_app.settings import load_settings
 
+CALENDAR = "calendar"
+
 
 def command(
     files: Annotated[list[Path], typer.Argument(help="JSON Lines (.gz too), or CSV of the UCI Online Retail table.")],
@@ -35,7 +37,7 @@ def command(
     ] = None,
     observations: Annotated[
         str, typer.Option(help="What is judged: calendar (every 14 days, all customers) or event (after orders).")
-    ] = "calendar",
+    ] = CALENDAR,
     model: Annotated[
         list[str] | None, typer.Option(help=f"Model to run, may be repeated: {', '.join(MODEL_NAMES)}; or all.")
     ] = None,
@@ -71,6 +73,7 @@ def command(
     """
     names = model or [KALMAN]
     _check(observations, names, table)
+    _check_told(names, observations, {"--html": html is not None, "--baselines": baselines, "--ablate": families})
     if baselines:
         _require_baselines()
     settings = load_settings()
@@ -128,6 +131,7 @@ def command(
     }
     if families:
         summary["families"] = _ablated(passed, observations)
+        summary["families_of_model"] = KALMAN
     if html is not None:
         html.write_text(report_page(summary), encoding="utf-8")
     if as_json:
@@ -159,6 +163,25 @@ def _check(observations: str, names: Sequence[str], table: Path | None) -> None:
         )
     if table is not None and not is_contest(names):
         raise CommandError("--table is written for a contest of models: add --model all", ExitCode.USAGE)
+
+
+def _check_told(names: Sequence[str], observations: str, asked: Mapping[str, bool]) -> None:
+    """Refuse options that would do nothing, or that would tell of another model than the one named."""
+    if is_contest(names):
+        unheeded = [option for option, given in asked.items() if given]
+        if observations != CALENDAR:
+            unheeded.append("--observations")
+        if unheeded:
+            raise CommandError(
+                f"{unheeded[0]} says nothing in a contest (all, or a model without an array form), whose table has "
+                "both kinds of observations: leave it out, or name models that can be served",
+                ExitCode.USAGE,
+            )
+    if asked["--ablate"] and names[0] != KALMAN:
+        raise CommandError(
+            f"--ablate takes families of features from {KALMAN}: leave --model out, or name {KALMAN} first",
+            ExitCode.USAGE,
+        )
 
 
 def _contest(
@@ -229,6 +252,8 @@ def _print(summary: dict[str, Any]) -> None:
             f"(mean {value['mean']:,.2f}, expected {value['expected_mean']:,.2f})",
             soft_wrap=True,
         )
+    if "families" in summary:
+        console.print(f"what families of features bring to {summary['families_of_model']}:")
     for family, found in summary.get("families", {}).items():
         if family:
             low, high = found["auc_gain_interval"]

@@ -40,7 +40,10 @@ def report_page(summary: dict[str, Any]) -> str:
             parts.append("<h3>90-day value</h3>" + _figures([result["value_90d"]]))
         parts.append("<h3>Cost</h3>" + _figures([result["cost"]]))
     if summary.get("families"):
-        parts.append("<h2>What families of features bring</h2>" + _families(summary["families"]))
+        parts.append(
+            f"<h2>What families of features bring to {escape(summary['families_of_model'])}</h2>"
+            + _families(summary["families"])
+        )
     return "\n".join([*parts, "</html>\n"])
 
 

@@ -143,6 +143,11 @@ def test_the_command_prints_a_table(tmp_path: Path, capsys: pytest.CaptureFixtur
     [
         (("--observations", "weekly"), 2, "calendar or event"),
         (("--model", "oracle"), 2, "kalman"),
+        (("--model", "all", "--baselines"), 2, "--baselines says nothing"),
+        (("--model", "naive-bayes", "--html", "never.html"), 2, "--html says nothing"),
+        (("--model", "all", "--ablate"), 2, "--ablate says nothing"),
+        (("--model", "all", "--observations", "event"), 2, "--observations says nothing"),
+        (("--model", "adagrad", "--ablate"), 2, "name kalman first"),
         (("--topic", "reviews"), 1, "must hold orders"),
         (("--topic", "clickstream"), 1, "no events"),
     ],
@@ -186,7 +191,8 @@ def test_families_of_features_are_told_in_all_forms(tmp_path: Path, capsys: pyte
     assert "season" in printed
     assert "not in the default model" in printed
     assert "clicks and texts" not in printed  # this shop sends none
-    assert "families of features" in page.read_text(encoding="utf-8")
+    assert "families of features bring to kalman" in printed
+    assert "families of features bring to kalman" in page.read_text(encoding="utf-8")
 
 
 @pytest.mark.data
