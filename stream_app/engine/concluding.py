@@ -145,7 +145,7 @@ class Concluder:
         def interval() -> tuple[float, float] | None:
             return scorer.interval(features)
 
-        draws_before = state.ledger.draws
+        draws_before, retry_before_ms = state.ledger.draws, state.ledger.retry_at_ms
         deciding = point.trigger in DECIDING_TRIGGERS
         decision = self.decider.decide(
             DecisionPoint(
@@ -168,8 +168,9 @@ class Concluder:
         if state.ledger.draws > draws_before:
             shard.timers.schedule(outcome_due_ms(state.ledger), point.customer_id)
         if not deciding:
-            # Only for points at which decisions are due is event time held until they are concluded.
-            state.ledger.retry_at_ms = 0
+            # Only for points at which decisions are due is event time held until they are concluded: this one notes no
+            # retry, and leaves one that was noted.
+            state.ledger.retry_at_ms = retry_before_ms
         elif state.ledger.retry_at_ms:
             shard.timers.schedule(state.ledger.retry_at_ms, point.customer_id)
         match decision:

@@ -167,7 +167,8 @@ class Engine:
         if block.settle_by_ms > through_ms and (hint_ms is None or hint_ms > through_ms):
             return
         while True:
-            due = shard.timers.pop(min(through_ms, block.settle_by_ms))
+            # Strictly before: what the block will schedule for that moment takes its turn among the timers there.
+            due = shard.timers.pop(min(through_ms, block.settle_by_ms - 1))
             if due is not None:
                 due_ms, customer_id = due
                 self._settle_daily(shard, due_ms, block, effects)

@@ -1,15 +1,19 @@
 """Retries at the end of quiet hours and approvals of proposals: parts of the log's one result, however it is cut."""
 
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from stream_app.core.events import CustomerRecord, FeedbackEvent
+from stream_app.core.features import FEATURE_INDEX
 from stream_app.core.outputs import Intervention, SuppressedIntervention
 from stream_app.core.records import Record
-from stream_app.core.times import DAY_MS, HOUR_MS, from_ms, to_ms
+from stream_app.core.times import DAY_MS, HOUR_MS, MINUTE_MS, from_ms, to_ms
 from stream_app.core.topics import Topic
 from stream_app.decisions.catalogue import Catalogue
 from stream_app.decisions.decider import CatalogueDecider
@@ -20,7 +24,7 @@ from stream_app.learning.scorer import PriorScorer
 from stream_app.sentiment.lexical import LexicalSentiment
 from tests.support.decisions import only
 from tests.support.engines import Run, run
-from tests.support.logs import START_MS, log_of, order, profile, review
+from tests.support.logs import START_MS, click, log_of, order, profile, review
 
 NIGHT_MS = START_MS + 40 * DAY_MS + 22 * HOUR_MS
 """23:00 in Vienna, in winter."""
@@ -29,9 +33,17 @@ ANY_TIER = {"low": 0.05, "medium": 0.05, "high": 0.05, "critical": 0.05}
 SMS = only("care-sms", tiers=list(ANY_TIER), uplift={"by_tier": ANY_TIER}, cost=0)
 
 
+class MovedByClicks(PriorScorer):
+    """Puts whoever clicks into another tier, so that clicks are points at which nothing falls due."""
+
+    def score(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        clicks = features[:, FEATURE_INDEX["clicks_7"]]
+        return np.where(clicks > 0, 0.9, 0.1)
+
+
 def engine(catalogue: Catalogue = SMS, mode: Mode = "live") -> Engine:
     decider = CatalogueDecider(catalogue, salt="test", holdout_share=0.0, mode_override=mode)
-    return Engine(EnginePolicy(allowed_lateness_ms=0), decider, LexicalSentiment(), PriorScorer(30))
+    return Engine(EnginePolicy(allowed_lateness_ms=0), decider, LexicalSentiment(), MovedByClicks(30))
 
 
 def complaining(customer: str, at_ms: int) -> list[CustomerRecord]:
@@ -60,30 +72,77 @@ def test_care_that_quiet_hours_stopped_leaves_at_their_end() -> None:
     assert {each.trigger for each in sent} == {"retry"}
 
 
+def tight() -> Engine:
+    """Return an engine that may contact one customer a day, so that it shows who came first."""
+    raw = SMS.model_dump(mode="json")
+    raw["guardrails"]["budget"] = {"count_per_day": 1}
+    return engine(Catalogue.model_validate(raw))
+
+
+@pytest.mark.parametrize("make", [engine, tight], ids=["free", "one a day"])
 @settings(max_examples=40, deadline=None)
 @given(
-    st.lists(st.tuples(st.integers(0, 5), st.integers(0, 20 * 24), st.booleans()), min_size=1, max_size=40),
-    st.lists(st.integers(0, 60), max_size=8),
-    st.integers(0, 60),
-)
+    said=st.lists(
+        st.tuples(st.integers(0, 5), st.integers(0, 20 * 24), st.sampled_from(["order", "complaint", "click"])),
+        min_size=1, max_size=40,
+    ),
+    cuts=st.lists(st.integers(0, 60), max_size=8),
+    restart_at=st.integers(0, 60),
+)  # fmt: skip
 def test_chunks_and_restarts_leave_no_trace(
-    said: list[tuple[int, int, bool]], cuts: list[int], restart_at: int
+    make: Callable[[], Engine], said: list[tuple[int, int, str]], cuts: list[int], restart_at: int
 ) -> None:
     names = [f"c{number}" for number in range(6)]
     events: list[CustomerRecord] = [profile(n, START_MS) for n in names]
     events += [order(n, START_MS + HOUR_MS) for n in names]
-    for index, (number, hour, complains) in enumerate(said):
+    for index, (number, hour, what) in enumerate(said):
         at_ms = START_MS + DAY_MS + hour * HOUR_MS + index
-        events.append(review(f"c{number}", at_ms, complaint=True) if complains else order(f"c{number}", at_ms))
+        name = f"c{number}"
+        events.append(
+            order(name, at_ms) if what == "order"
+            else click(name, at_ms) if what == "click"
+            else review(name, at_ms, complaint=True)
+        )  # fmt: skip
     log = sorted_log(events)
     end_ms = START_MS + 60 * DAY_MS
-    whole = run(log, [], engine(), end_ms=end_ms)
-    single = run(log, list(range(len(log))), engine(), end_ms=end_ms)
-    cut = run(log, [*cuts, restart_at], engine(), end_ms=end_ms, reopen_after=restart_at)
+    whole = run(log, [], make(), end_ms=end_ms)
+    single = run(log, list(range(len(log))), make(), end_ms=end_ms)
+    cut = run(log, [*cuts, restart_at], make(), end_ms=end_ms, reopen_after=restart_at)
     for other in (single, cut):
         assert other.by_topic() == whole.by_topic()
         assert other.states == whole.states
         assert other.shard.memory == whole.shard.memory
+
+
+def at_night(*more: CustomerRecord) -> list[Record]:
+    """Return the log of twelve who complain at 23:00, the last named first, what else is said, and an order at 8:01."""
+    events = [event for number in range(12) for event in complaining(f"c{number}", NIGHT_MS + 12 - number)]
+    return sorted_log([*events, *more, order("other", MORNING_MS + MINUTE_MS)])
+
+
+def everywhere(log: list[Record]) -> list[list[int]]:
+    return [
+        [],
+        list(range(len(log))),
+        [number for number, record in enumerate(log) if record.at_ms > NIGHT_MS + 12][:1],
+    ]
+
+
+def test_a_click_that_moves_the_tier_at_night_leaves_the_retry() -> None:
+    log = at_night(*(click(f"c{number}", NIGHT_MS + 30 * MINUTE_MS + number) for number in range(12)))
+    sent = [[each.customer_id for each in interventions(run(log, cuts, engine()))] for cuts in everywhere(log)]
+    assert len(sent[0]) >= 6
+    assert sent[0] == sent[1] == sent[2]
+
+
+def test_who_may_be_contacted_in_the_morning_does_not_depend_on_chunks() -> None:
+    log = at_night()
+    sent = [
+        [each.customer_id for each in interventions(run(log, cuts, tight()))]
+        for cuts in [*everywhere(log), *([number] for number in range(len(log)))]
+    ]
+    assert len(sent[0]) == 1
+    assert all(others == sent[0] for others in sent)
 
 
 def approval(customer: str, intervention_id: str, at_ms: int, **changes: Any) -> FeedbackEvent:
