@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from stream_app.cli.contest import contestants
 from stream_app.cli.errors import CommandError, ExitCode
 from stream_app.cli.files import InputTopic, customer_records, open_files, progress_over
 from stream_app.engine.policy import EnginePolicy
@@ -24,7 +23,8 @@ from stream_app.evaluation.running import run_pass
 from stream_app.evaluation.tuning import Candidate, Judge, Judged, LabelSettings, choose, configuration, suggest
 from stream_app.learning.halving import HalvingRule
 from stream_app.learning.learner import Learner
-from stream_app.learning.zoo.registry import DEFAULT_MODEL, ENTRIES, MODEL_NAMES, create, options_of
+from stream_app.learning.specs import check_specs
+from stream_app.learning.zoo.registry import ENTRIES, MODEL_NAMES, create, options_of
 from stream_app.sentiment.lexical import LexicalSentiment
 from stream_app.settings import Settings, load_settings
 
@@ -58,9 +58,9 @@ def command(
     r"""Search over models, their options and inputs, and label settings (needs the bench extra).
 
     A candidate is judged by its log loss on three blocks of time between 25 % and 60 % of the span, scored at T and
-    learned at T + H. The rest is looked at once, at the end, to compare the winner with what is configured now. The
-    settings that are written let the winner learn as a challenger: it serves once it has proved itself live. Who is
-    not better in every block than what is configured now does not win.
+    learned at T + H. The rest is looked at once, at the end, to compare the winner with STREAM_APP_MODEL. The
+    settings that are written let the winner learn as one more challenger: it serves once it has proved itself live. Who
+    is not better in every block than what is configured now does not win.
 
     \b
     Examples:
@@ -73,8 +73,8 @@ def command(
     if unknown:
         raise CommandError(f"unknown model {unknown[0]!r}: choose some of {', '.join(MODEL_NAMES)}", ExitCode.USAGE)
     optuna = _optuna()
-    contestants(names)
     settings = load_settings()
+    _check_models(names, settings)
     horizon = horizon_days or settings.horizon_days
     present = LabelSettings(settings.observation_days, settings.eligible_days)
     source = _Source(files, topic, preset, settings, horizon)
@@ -84,7 +84,7 @@ def command(
     for labels in spaces:
         judge.stream(labels)
     varied = np.ptp(judge.stream(present).observed.features.astype(np.float32), axis=0) > 0
-    now = Candidate(DEFAULT_MODEL, options_of(DEFAULT_MODEL), present)
+    now = Candidate(settings.model, options_of(settings.model), present)
     try:
         tried = [(now, judge.judge(now))]
     except ValueError as failure:
@@ -98,7 +98,8 @@ def command(
         "trials": trials,
         "seed": seed,
         "rounds": rounds,
-        "settings": configuration(best, present),
+        "settings": configuration(best, present, settings.model, settings.challengers),
+        "now": now.spec,
         "beaten": best != now,
         "best": best.spec,
         "tried": [_row(candidate, judged) for candidate, judged in sorted(tried, key=lambda one: one[1].log_loss)],
@@ -150,7 +151,7 @@ def report_page(found: dict[str, Any]) -> str:
         "## The choice",
         "",
         (
-            f"`{found['best']}`, which was better in every block than what is configured now:"
+            f"`{found['best']}`, which was better in every block than `{found['now']}`, which is configured now:"
             if found["beaten"]
             else f"`{found['best']}`, as it is configured now: nothing was better in every block."
         ),
@@ -181,6 +182,19 @@ def report_page(found: dict[str, Any]) -> str:
         lines += ["", f"## Round {number + 1}, {weeks} weeks", "", "| model | mean weekly log loss |", "|---|---:|"]
         lines += [f"| `{name}` | {loss:.4f} |" for name, loss in sorted(losses.items(), key=lambda one: one[1])]
     return "\n".join(lines) + "\n"
+
+
+def _check_models(names: Sequence[str], settings: Settings) -> None:
+    """Say at once, not after the search, that what it might find could not be put to work."""
+    try:
+        check_specs(settings.model, settings.challengers)
+        for name in names:
+            if name != settings.model:
+                check_specs(settings.model, [name])
+    except ModuleNotFoundError as missing:
+        raise CommandError(str(missing), ExitCode.ENVIRONMENT) from missing
+    except ValueError as failure:
+        raise CommandError(f"a search finds challengers for the trainer: {failure}", ExitCode.USAGE) from failure
 
 
 def _optuna() -> Any:

@@ -17,7 +17,8 @@ from stream_app.core.features import FEATURE_INDEX
 from stream_app.evaluation.contest import Stream, run_model
 from stream_app.evaluation.measures import measures
 from stream_app.learning.inputs import feature_of
-from stream_app.learning.zoo.registry import DEFAULT_MODEL, FAMILIES, create, knobs_of
+from stream_app.learning.specs import parse_spec
+from stream_app.learning.zoo.registry import DEFAULT_MODEL, FAMILIES, create, knobs_of, options_of
 
 BLOCKS = 3
 JUDGED_FROM = 0.25
@@ -184,18 +185,34 @@ def choose(tried: Sequence[tuple[Candidate, Judged]]) -> tuple[Candidate, Judged
     return min(better, key=lambda one: one[1].log_loss, default=present)
 
 
-def configuration(candidate: Candidate, present: LabelSettings) -> dict[str, str]:
+def configuration(
+    candidate: Candidate, present: LabelSettings, model: str = DEFAULT_MODEL, challengers: Sequence[str] = ()
+) -> dict[str, str]:
     """Return the settings that put a candidate to work: as a challenger, which serves once it has proved itself.
 
-    The default model is none, and label settings as they are need no setting.
+    Parameters
+    ----------
+    candidate
+        What was chosen.
+    present, model, challengers
+        As configured now. Challengers stay; a model that is configured already, however its options are written, and
+        label settings as they are need no setting.
     """
-    challenges = candidate.spec != DEFAULT_MODEL
-    result = {"STREAM_APP_CHALLENGERS": msgspec.json.encode([candidate.spec]).decode()} if challenges else {}
+    known = {_meant(spec) for spec in (model, *challengers)}
+    result: dict[str, str] = {}
+    if _meant(candidate.spec) not in known:
+        result["STREAM_APP_CHALLENGERS"] = msgspec.json.encode([*challengers, candidate.spec]).decode()
     for name, now in present._asdict().items():
         wanted = getattr(candidate.labels, name)
         if wanted != now:
             result[f"STREAM_APP_{name.upper()}"] = str(wanted)
     return result
+
+
+def _meant(spec: str) -> tuple[str, frozenset[tuple[str, float]]]:
+    """Return a model with all its options, so that two ways of writing the same are equal."""
+    name, options = parse_spec(spec)
+    return name, frozenset(options_of(name, options).items())
 
 
 def _matters(model: str, option: str, varied: NDArray[np.bool_]) -> bool:

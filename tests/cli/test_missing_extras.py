@@ -33,7 +33,9 @@ def test_the_trainer_names_the_extra(capsys: pytest.CaptureFixture[str], monkeyp
     _refused(capsys, "trainer")
 
 
-def test_a_search_names_the_extra(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("optuna", reason="tuning needs the extra 'bench'")
+def test_a_search_names_the_extra(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream_app.cli.tune._optuna", lambda: None)
 
     _refused(capsys, "tune", str(write_orders(tmp_path / "orders.jsonl")), "--model", "lstm")

@@ -31,6 +31,32 @@ def test_an_unknown_model_is_told_at_once(tmp_path: Path, capsys: pytest.Capture
     assert "kalman" in capsys.readouterr().err
 
 
+def test_settings_that_the_trainer_would_refuse_are_told_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream_app.cli.tune._optuna", lambda: None)
+    monkeypatch.setenv("STREAM_APP_CHALLENGERS", json.dumps(["kalman"]))
+
+    assert _run(str(write_orders(tmp_path / "orders.jsonl"))) == 2
+    assert "name each model once" in capsys.readouterr().err
+
+
+def test_the_configured_model_is_what_is_to_be_beaten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream_app.cli.tune._optuna", lambda: None)
+    monkeypatch.setattr("stream_app.cli.tune._search", lambda *_: [])
+    monkeypatch.setenv("STREAM_APP_MODEL", "adagrad")
+    out, report = tmp_path / "t.env", tmp_path / "t.md"
+    options = ("--horizon-days", "20", "--no-label-settings", "--out", str(out), "--report", str(report), "--json")
+
+    assert _run(str(write_orders(tmp_path / "orders.jsonl")), *options) == 0
+
+    found = json.loads(capsys.readouterr().out)
+    assert (found["now"], found["best"], found["beaten"], found["settings"]) == ("adagrad", "adagrad", False, {})
+    assert found["test"]["now"] == found["test"]["best"]
+
+
 def test_label_settings_fall_on_days_that_are_scored() -> None:
     assert labels_to_try(LabelSettings(14, 180), 7) == [
         LabelSettings(14, 180),

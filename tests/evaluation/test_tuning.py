@@ -1,3 +1,4 @@
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from stream_app.evaluation.contest import Stream
 from stream_app.evaluation.tuning import Candidate, Judge, Judged, LabelSettings, choose, configuration, suggest
-from stream_app.learning.specs import create_spec, parse_spec
+from stream_app.learning.specs import check_specs, create_spec, parse_spec
 from stream_app.learning.zoo.registry import ENTRIES, MODEL_NAMES, knobs_of, options_of
 from tests.support.small_shop import shop_stream
 
@@ -117,6 +118,18 @@ def test_the_configuration_is_one_that_the_product_takes() -> None:
         "STREAM_APP_OBSERVATION_DAYS": "7",
     }
     assert not any("*" in name for name in create_spec(best.spec).inputs.names)
+
+
+def test_challengers_stay_and_nobody_is_named_twice() -> None:
+    best = Candidate("adagrad", {"rate": 0.1, "l2": 0.001}, PRESENT)
+
+    added = configuration(best, PRESENT, "adagrad", ["kalman", "mlp"])["STREAM_APP_CHALLENGERS"]
+    assert json.loads(added) == ["kalman", "mlp", best.spec]
+    check_specs("adagrad", json.loads(added))
+
+    assert configuration(best, PRESENT, "kalman", ["adagrad: rate=0.10 , l2=0.001"]) == {}
+    assert configuration(Candidate("adagrad", {}, PRESENT), PRESENT, "adagrad", ["mlp"]) == {}
+    assert json.loads(configuration(NOW, PRESENT, "adagrad")["STREAM_APP_CHALLENGERS"]) == ["kalman"]
 
 
 def test_the_present_settings_stay_unless_they_are_beaten_in_every_block() -> None:
