@@ -1,12 +1,14 @@
 """The pupil that learns which action helps whom, from matured decisions, and publishes what is believed of them.
 
 Rewards come when their window has passed, so the trainer learns of decisions weeks after they were taken: each is
-learned once, whatever was told twice, and beliefs are a function of the decisions learned. Whether workers decide by
-what is published is their setting (STREAM_APP_POLICY); the trainer learns in any case.
+learned once, whatever was told twice, and beliefs are a function of the decisions learned and of the catalogue.
+Workers take over a changed catalogue while they run; the trainer looks at the file when a decision by a catalogue comes
+that it has not met, so that new actions are learned from their first outcome on. Whether workers decide by what is
+published is their setting (STREAM_APP_POLICY); the trainer learns in any case.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -16,7 +18,7 @@ from stream_app.adapters.model_registry import policy_record
 from stream_app.core.outputs import DecisionOutcome
 from stream_app.core.topics import Topic
 from stream_app.decisions.bandit import PolicyLearner
-from stream_app.decisions.catalogue import Catalogue
+from stream_app.decisions.catalogue import Catalogue, CatalogueError
 from stream_app.decisions.repeats import is_first
 from stream_app.settings import Settings
 from stream_app.worker.pupils import Lesson, Measure, Publication, PupilKind
@@ -43,22 +45,30 @@ class PolicyPupil:
 
     Parameters
     ----------
-    catalogue
-        Its uplifts are the priors. Outcomes of actions that it does not have are passed over, and what was learned of
-        an action that left it is forgotten.
+    catalogue_now
+        Reads the catalogue; its uplifts are the priors. Outcomes of actions that it does not have are passed over, and
+        what was learned of an action that left it is forgotten.
     key
         To sign what is published; empty: unsigned.
     saved
         To go on from.
+
+    Raises
+    ------
+    CatalogueError, OSError
+        The catalogue cannot be used. Once it runs, a wrong one changes nothing.
     """
 
-    def __init__(self, catalogue: Catalogue, key: bytes = b"", saved: _Saved | None = None) -> None:
-        self._learner = PolicyLearner(catalogue)
+    def __init__(self, catalogue_now: Callable[[], Catalogue], key: bytes = b"", saved: _Saved | None = None) -> None:
+        self._catalogue_now = catalogue_now
+        self._catalogue = catalogue_now()
+        self._learner = PolicyLearner(self._catalogue)
+        self._met: set[str] = set()
+        """Versions that decisions were taken by; with overrides, so they are not those of the file."""
         self._key = key
         self._told: dict[int, None] = {} if saved is None else saved.told
         self._published = 0
-        """Decisions learned at the last publication of this process: the first one comes again after a restart, since
-        the catalogue may have changed."""
+        """Decisions learned at the last publication by this catalogue; after a restart it is published once more."""
         if saved is not None:
             try:
                 self._learner.restore(saved.sums)
@@ -69,13 +79,17 @@ class PolicyPupil:
 
     @classmethod
     def kind(cls, settings: Settings) -> PupilKind:
-        """Return the kind of pupil for the trainer's list; raises CatalogueError as `catalogue_of`."""
-        catalogue, key = catalogue_of(settings), settings.model_key.get_secret_value().encode()
+        """Return the kind of pupil for the trainer's list; raises CatalogueError for a wrong catalogue."""
+        catalogue_of(settings)
+        key = settings.model_key.get_secret_value().encode()
+
+        def catalogue_now() -> Catalogue:
+            return catalogue_of(settings)
 
         def restored(body: bytes) -> PolicyPupil:
-            return cls(catalogue, key, msgspec.msgpack.decode(body, type=_Saved))
+            return cls(catalogue_now, key, msgspec.msgpack.decode(body, type=_Saved))
 
-        return PupilKind(NAME, TOPICS, lambda: cls(catalogue, key), restored)
+        return PupilKind(NAME, TOPICS, lambda: cls(catalogue_now, key), restored)
 
     def learn(self, topic: Topic, lessons: Sequence[Lesson]) -> int:
         """Take in matured decisions one by one, so that blocks leave no trace; return how many were new."""
@@ -83,9 +97,26 @@ class PolicyPupil:
         new = 0
         for lesson in lessons:
             if isinstance(lesson, DecisionOutcome) and is_first(self._told, lesson.outcome_id):
+                self._follow_catalogue(lesson.catalogue_version)
                 self._learner.learn(lesson)
                 new += 1
         return new
+
+    def _follow_catalogue(self, version: str) -> None:
+        if version in self._met:
+            return
+        self._met.add(version)
+        try:
+            catalogue = self._catalogue_now()
+        except (CatalogueError, OSError) as problems:
+            logger.error("catalogue not taken over, %s stays in force:\n%s", self._catalogue.version, problems)  # noqa: TRY400 - the message says it all
+            return
+        if catalogue.version == self._catalogue.version:
+            return
+        learner = PolicyLearner(catalogue)
+        learner.restore(self._learner.sums())
+        self._catalogue, self._learner, self._published = catalogue, learner, 0
+        logger.info("policy learned for catalogue %s from here on", catalogue.version)
 
     def is_due(self) -> bool:
         """Say whether enough was learned to change what is believed."""

@@ -113,6 +113,38 @@ def test_actions_come_and_go_over_a_restart(tmp_path: Path) -> None:
     assert after.take_rate == before.take_rate
 
 
+def test_a_new_action_is_learned_without_a_restart_and_a_wrong_catalogue_changes_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file, text = tmp_path / "actions.yaml", shipped_catalogue_file().read_text(encoding="utf-8")
+    file.write_text(text, encoding="utf-8")
+    pupil = taught(TOLD[:200], pupil=PolicyPupil.kind(Settings(catalogue_file=file)).fresh())
+    pupil.publication()
+    file.write_text("format: [", encoding="utf-8")
+    moved = {"coupon-10": "coupon-11"}
+    taught([TOLD[200].model_copy(update={"catalogue_version": "broken"})], pupil=pupil)
+    assert "catalogue not taken over" in caplog.text
+    file.write_text(text.replace("name: coupon-10", "name: coupon-11"), encoding="utf-8")
+    later = [
+        outcome.model_copy(
+            update={
+                "catalogue_version": "next",
+                "action": moved.get(outcome.action, outcome.action),
+                "alternatives": {moved.get(name, name): share for name, share in outcome.alternatives.items()},
+            }
+        )
+        for outcome in TOLD[201:]
+    ]
+    taught(later[:1], pupil=pupil)
+    assert pupil.is_due()
+    before = policy_in(pupil.publication(), b"").beliefs
+    taught(later, pupil=pupil)
+    after = policy_in(pupil.publication(), b"").beliefs
+    assert before.keys() == after.keys()
+    assert "coupon-10" not in after
+    assert sum(after["coupon-11"].deviations) < sum(before["coupon-11"].deviations)
+
+
 def test_sums_of_another_context_are_left_behind_with_a_word(caplog: pytest.LogCaptureFixture) -> None:
     sums, told = msgspec.msgpack.decode(taught(TOLD).checkpoint(), strict=False)
     body = msgspec.msgpack.encode([{**sums, "context": ["x"]}, told])
