@@ -14,8 +14,8 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 
 from stream_app.core.topics import Topic
-from stream_app.decisions.policy import PolicySnapshot
-from stream_app.decisions.policy_record import encode_policy
+from stream_app.decisions.policy import PolicyError, PolicySnapshot
+from stream_app.decisions.policy_record import decode_policy, encode_policy
 from stream_app.learning.snapshot import ModelSnapshot, SnapshotRefusedError, decode_snapshot, encode_snapshot
 
 DIGEST_HEADER: Final = "sha256"
@@ -154,6 +154,24 @@ class ModelRegistry:
                 f"snapshot {version} predicts {snapshot.horizon_days} days, STREAM_APP_HORIZON_DAYS is {horizon_days}",
             )
         return snapshot
+
+    def load_policy(self, key: bytes) -> PolicySnapshot | None:
+        """Decode and check the learned policy; None where there is none.
+
+        Raises
+        ------
+        ModelRefusedError
+            If it is damaged, not ours, or nothing that this build can decide by.
+        """
+        stored = self.policy
+        if stored is None:
+            return None
+        if stored.digest and stored.digest != hashlib.sha256(stored.value).hexdigest():
+            raise ModelRefusedError("damaged", "learned policy: its bytes do not fit the SHA-256 beside them")
+        try:
+            return decode_policy(stored.value, key)
+        except PolicyError as error:
+            raise ModelRefusedError("invalid", f"learned policy: {error}") from error
 
     def _apply_pointer(self, kind: str, horizon: str, value: bytes | None) -> None:
         if not horizon.isascii() or not horizon.isdigit():

@@ -4,15 +4,13 @@ Each partition notes the version in its partition record before its first use, a
 that does not fit changes nothing: the last good one stays, and the log says what was wrong.
 """
 
-import hashlib
 import logging
 from collections.abc import Callable
 
 from stream_app.adapters.logs import fields
 from stream_app.adapters.metrics import Recorder
-from stream_app.adapters.model_registry import ModelRegistry, Stored
-from stream_app.decisions.policy import PolicyError, PolicySnapshot
-from stream_app.decisions.policy_record import decode_policy
+from stream_app.adapters.model_registry import ModelRefusedError, ModelRegistry, Stored
+from stream_app.decisions.policy import PolicySnapshot
 from stream_app.decisions.types import Decider
 from stream_app.settings import Settings
 
@@ -64,27 +62,24 @@ class PolicyFollower:
 
     def look(self, registry: ModelRegistry) -> bool:
         """Take in what the topic says by now; return whether another policy is in force because of it."""
-        stored = registry.policy
-        if not self.follows or stored is self._seen:
+        if not self.follows or registry.policy is self._seen:
             return False
-        self._seen = stored
-        if stored is None:
-            # Somebody took it back, by a tombstone: believe the catalogue again.
-            return self._is_learned and self._put_into_force(None)
-        if stored.digest and stored.digest != hashlib.sha256(stored.value).hexdigest():
-            return self._refuse("damaged", "its bytes do not fit the SHA-256 beside them")
+        self._seen = registry.policy
         try:
-            policy = decode_policy(stored.value, self._key)
-        except PolicyError as error:
-            return self._refuse("invalid", str(error))
-        return policy.version != self._version and self._put_into_force(policy)
+            policy = registry.load_policy(self._key)
+        except ModelRefusedError as error:
+            self._metrics.count("policies_refused", reason=error.code)
+            logger.error(  # noqa: TRY400 - the message says it all
+                "policy not taken over, %s stays in force: %s", self._version, error, extra=fields(reason=error.code)
+            )
+            return False
+        # None: somebody took it back, by a tombstone. The catalogue is believed again.
+        is_other = self._is_learned if policy is None else policy.version != self._version
+        if is_other:
+            self._put_into_force(policy)
+        return is_other
 
-    def _refuse(self, reason: str, problem: str) -> bool:
-        self._metrics.count("policies_refused", reason=reason)
-        logger.error("policy not taken over, %s stays in force: %s", self._version, problem)
-        return False
-
-    def _put_into_force(self, policy: PolicySnapshot | None) -> bool:
+    def _put_into_force(self, policy: PolicySnapshot | None) -> None:
         decider = self._decider_for(policy)
         self._metrics.forget("policy_info", version=self._version)
         self._version, self._is_learned = decider.policy_version, policy is not None
@@ -92,4 +87,3 @@ class PolicyFollower:
         self._metrics.gauge("policy_info", 1, version=self._version)
         self._on_decider(decider)
         logger.info("policy %s in force", self._version, extra=fields(actions=len(policy.beliefs) if policy else 0))
-        return True
