@@ -94,8 +94,13 @@ class Settings(BaseSettings):
     catalogue_poll_seconds: Annotated[float, Field(gt=0)] = Field(
         default=5, description="Seconds between looks at the catalogue's file; a changed one is taken over at once."
     )
+    policy: Literal["learned", "catalogue"] = Field(
+        default="learned",
+        description="What is believed of actions: learned: what the trainer publishes, until then the catalogue's own "
+        "beliefs; catalogue: those for good. A policy_file stands above both.",
+    )
     policy_file: Path | None = Field(
-        default=None, description="Learned policy (`stream-app policy learn`); absent: the catalogue's own beliefs."
+        default=None, description="Serve the learned policy in this file only (`stream-app policy learn`)."
     )
 
     # --- time

@@ -2,7 +2,8 @@
 
 Keys are `<model>/<version>` for a snapshot, `served/<horizon>` for the trainer's pointer to its newest, and
 `pinned/<horizon>` for a person's choice, which stands above the trainer's until it is taken back (a tombstone). A
-pointer is written after the snapshot that it names: who reads in order never meets one that dangles.
+pointer is written after the snapshot that it names: who reads in order never meets one that dangles. `policy/learned`
+is the newest policy that the trainer learned, `report/<name>` what it has to report.
 """
 
 import hashlib
@@ -13,6 +14,8 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 
 from stream_app.core.topics import Topic
+from stream_app.decisions.policy import PolicyError, PolicySnapshot
+from stream_app.decisions.policy_record import decode_policy, encode_policy
 from stream_app.learning.snapshot import ModelSnapshot, SnapshotRefusedError, decode_snapshot, encode_snapshot
 
 DIGEST_HEADER: Final = "sha256"
@@ -47,6 +50,11 @@ REPORT: Final = "report"
 """Kind of the records that hold what a pupil of the trainer reports, as JSON, for every worker to show."""
 
 
+POLICY: Final = "policy"
+"""Kind of the record that holds the policy that the trainer learned."""
+LEARNED_POLICY: Final = "learned"
+
+
 class Stored(NamedTuple):
     """One snapshot as it stands in the topic, not yet decoded."""
 
@@ -77,12 +85,14 @@ class ModelRegistry:
         """By version, oldest first."""
         self.reports: dict[str, bytes] = {}
         """The newest of each kind, by its name."""
+        self.policy: Stored | None = None
+        """The newest learned policy, not yet decoded; None before the first, and when it was taken back."""
         self._pointers: dict[tuple[str, int], str] = {}
 
     def apply(
         self, key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes | None]], timestamp_ms: int
     ) -> None:
-        """Take in one record. What is neither snapshot nor pointer nor report is passed over.
+        """Take in one record. What is none of the kinds is passed over.
 
         Kafka allows headers of any name, more than once, and null as their value: others than ours are not read, and
         null counts as not noted.
@@ -94,16 +104,13 @@ class ModelRegistry:
             self._apply_pointer(kind, name, value)
         elif kind == REPORT:
             self.reports[name] = value or b""
-        elif value is None:
-            self.snapshots.pop(name, None)
+        elif kind == POLICY:
+            if name == LEARNED_POLICY:
+                self.policy = None if value is None else _stored(kind, name, value, headers, timestamp_ms)
         else:
-            told = {
-                header: (item or b"").decode("ascii", "replace") for header, item in headers if header in _HEADERS_READ
-            }
             self.snapshots.pop(name, None)
-            self.snapshots[name] = Stored(
-                *(kind, name, value, told.get(DIGEST_HEADER, "")), timestamp_ms, told.get(POSITIONS_HEADER, "")
-            )
+            if value is not None:
+                self.snapshots[name] = _stored(kind, name, value, headers, timestamp_ms)
 
     def pointer(self, kind: PointerKind, horizon_days: int) -> str:
         """Return the version that a pointer names; empty if there is none."""
@@ -153,6 +160,24 @@ class ModelRegistry:
             )
         return snapshot
 
+    def load_policy(self, key: bytes) -> PolicySnapshot | None:
+        """Decode and check the learned policy; None where there is none.
+
+        Raises
+        ------
+        ModelRefusedError
+            If it is damaged, not ours, or nothing that this build can decide by.
+        """
+        stored = self.policy
+        if stored is None:
+            return None
+        if stored.digest and stored.digest != hashlib.sha256(stored.value).hexdigest():
+            raise ModelRefusedError("damaged", "learned policy: its bytes do not fit the SHA-256 beside them")
+        try:
+            return decode_policy(stored.value, key)
+        except PolicyError as error:
+            raise ModelRefusedError("invalid", f"learned policy: {error}") from error
+
     def _apply_pointer(self, kind: str, horizon: str, value: bytes | None) -> None:
         if not horizon.isascii() or not horizon.isdigit():
             return
@@ -164,6 +189,13 @@ class ModelRegistry:
         except (msgspec.DecodeError, UnicodeDecodeError):
             return
         self._pointers[kind, int(horizon)] = named.get("version", "")
+
+
+def _stored(
+    kind: str, name: str, value: bytes, headers: Iterable[tuple[str, bytes | None]], timestamp_ms: int
+) -> Stored:
+    told = {header: (item or b"").decode("ascii", "replace") for header, item in headers if header in _HEADERS_READ}
+    return Stored(kind, name, value, told.get(DIGEST_HEADER, ""), timestamp_ms, told.get(POSITIONS_HEADER, ""))
 
 
 def snapshot_record(snapshot: ModelSnapshot, key: bytes) -> ModelRecord:
@@ -182,6 +214,13 @@ def pointer_record(kind: PointerKind, horizon_days: int, version: str) -> ModelR
     """Return the record that points to a version, or takes the pointer back when `version` is empty."""
     value = json.dumps({"version": version}).encode() if version else None
     return ModelRecord(f"{kind}/{horizon_days}".encode(), value, [])
+
+
+def policy_record(policy: PolicySnapshot, key: bytes) -> ModelRecord:
+    """Return the record of a learned policy, signed if there is a key; it replaces the one before."""
+    value = encode_policy(policy, key)
+    digest = hashlib.sha256(value).hexdigest().encode("ascii")
+    return ModelRecord(f"{POLICY}/{LEARNED_POLICY}".encode(), value, [(DIGEST_HEADER, digest)])
 
 
 def report_record(name: str, value: bytes) -> ModelRecord:

@@ -7,18 +7,15 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from aiokafka import AIOKafkaConsumer
 from rich.console import Console
 from rich.table import Table
 
-from stream_app.adapters.clients import client_arguments
 from stream_app.adapters.model_registry import PRIOR, ModelRefusedError, ModelRegistry, pointer_record
 from stream_app.cli import agreement, card
 from stream_app.cli.errors import CommandError, ExitCode
-from stream_app.core.topics import Topic
+from stream_app.cli.registry import registry_on_topic
 from stream_app.learning.snapshot import ModelSnapshot
 from stream_app.settings import Settings, load_settings
-from stream_app.worker.snapshots import READING, read_registry
 from stream_app.worker.trainer_publish import ModelPublisher
 
 app = typer.Typer(no_args_is_help=True, help="List, show, pin and roll back model snapshots.")
@@ -34,7 +31,7 @@ MOST_WEIGHTS = 20
 def list_models(as_json: AsJson = False) -> None:
     """List the snapshots on the topic, oldest first, and say which one workers serve."""
     settings = load_settings()
-    registry = _registry(settings)
+    registry = registry_on_topic(settings)
     choice = registry.choice(settings.horizon_days, settings.pinned_model)
     rows = [_row(registry, version, settings) for version in registry.snapshots]
     if as_json:
@@ -67,7 +64,7 @@ def show(
 ) -> None:
     """Show one snapshot: what it was trained on, its quality and its largest weights."""
     settings = load_settings()
-    registry = _registry(settings)
+    registry = registry_on_topic(settings)
     wanted = version or registry.choice(settings.horizon_days, settings.pinned_model).version
     if wanted in {"", PRIOR}:
         raise CommandError(
@@ -101,7 +98,7 @@ def pin(
     if bool(version) == release:
         raise CommandError("name a version to pin, or give --release", ExitCode.USAGE)
     settings = load_settings()
-    registry = _registry(settings)
+    registry = registry_on_topic(settings)
     if version and version != PRIOR:
         _load(registry, version, settings)
     _pin(settings, registry, version, as_json=as_json)
@@ -111,7 +108,7 @@ def pin(
 def rollback(as_json: AsJson = False) -> None:
     """Pin the version before the one that is served; again, to go back one more."""
     settings = load_settings()
-    registry = _registry(settings)
+    registry = registry_on_topic(settings)
     served = registry.choice(settings.horizon_days, settings.pinned_model).version
     versions = [
         version for version in registry.snapshots if _horizon(registry, version, settings) == settings.horizon_days
@@ -138,26 +135,6 @@ def _pin(settings: Settings, registry: ModelRegistry, version: str, *, as_json: 
     print(f"pinned: {version}" if version else f"pin released: {served} is served")
     if overruled:
         print(f"but STREAM_APP_PINNED_MODEL={overruled} stands above pins wherever it is set")
-
-
-def _registry(settings: Settings) -> ModelRegistry:
-    registry = ModelRegistry()
-
-    async def read() -> None:
-        consumer = AIOKafkaConsumer(
-            settings.topic(Topic.SNAPSHOTS),
-            **client_arguments(settings),
-            **READING,
-        )
-        try:
-            await read_registry(consumer, registry, patience_seconds=15)
-        except RuntimeError as error:
-            raise CommandError(str(error), ExitCode.ENVIRONMENT) from error
-        finally:
-            await consumer.stop()
-
-    asyncio.run(read())
-    return registry
 
 
 def _load(registry: ModelRegistry, version: str, settings: Settings) -> ModelSnapshot:

@@ -11,9 +11,11 @@ from rich.table import Table
 
 from stream_app.adapters.assembly import engine_of
 from stream_app.adapters.event_files import merge_by_event_time
+from stream_app.adapters.model_registry import ModelRefusedError
 from stream_app.cli import policy_prove
 from stream_app.cli.errors import CommandError, ExitCode
 from stream_app.cli.files import open_files, progress_over
+from stream_app.cli.registry import registry_on_topic
 from stream_app.cli.report import Log, console, matured, report
 from stream_app.core.effects import Output, TrainingExample
 from stream_app.core.outputs import TIERS, DecisionOutcome, Intervention, SuppressedIntervention
@@ -134,8 +136,22 @@ def learn(
     if not learner.learned:
         raise CommandError(f"none of {total:,} matured decisions can be learned from (were any sent?)")
     snapshot = learner.snapshot()
-    out.write_bytes(msgspec.json.format(msgspec.json.encode(snapshot), indent=1) + b"\n")
+    _write_policy(snapshot, out)
     print(f"learned from {learner.learned:,} of {total:,} matured decisions: {snapshot.version} in {out}")
+
+
+@app.command()
+def fetch(out: Annotated[Path, typer.Argument(help="Where the policy goes (JSON).")]) -> None:
+    """Save the policy that the trainer published: to judge it, or to pin workers to it (STREAM_APP_POLICY_FILE)."""
+    settings = load_settings()
+    try:
+        policy = registry_on_topic(settings).load_policy(settings.model_key.get_secret_value().encode())
+    except ModelRefusedError as error:
+        raise CommandError(str(error)) from error
+    if policy is None:
+        raise CommandError("the trainer has published no policy yet: it learns from matured decisions")
+    _write_policy(policy, out)
+    print(f"{policy.version} in {out}")
 
 
 @app.command()
@@ -174,6 +190,10 @@ def fairness(
         console().print(table)
     if report.findings:
         raise CommandError("\n".join(report.findings))
+
+
+def _write_policy(policy: PolicySnapshot, out: Path) -> None:
+    out.write_bytes(msgspec.json.format(msgspec.json.encode(policy), indent=1) + b"\n")
 
 
 def _catalogue(file: Path | None, settings: Settings) -> Catalogue:

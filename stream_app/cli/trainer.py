@@ -5,6 +5,7 @@ import asyncio
 from stream_app.adapters.checkpoints import CheckpointError
 from stream_app.adapters.logs import set_up_logging
 from stream_app.cli.errors import CommandError, ExitCode
+from stream_app.decisions.catalogue import CatalogueError
 from stream_app.learning.learner import LearnerRefusedError
 from stream_app.settings import load_settings
 from stream_app.worker.http import HttpConfigurationError
@@ -28,6 +29,8 @@ def trainer() -> None:
     set_up_logging(settings.log_level, settings.log_format)
     try:
         pupils = pupils_of(settings)
+    except CatalogueError:
+        raise  # says itself what is wrong, and where
     except ValueError as error:
         raise CommandError(f"STREAM_APP_MODEL or STREAM_APP_CHALLENGERS: {error}", ExitCode.USAGE) from error
     except ModuleNotFoundError as missing:

@@ -21,3 +21,5 @@ class PartitionState(msgspec.Struct, array_like=True):
     population: dict[int, dict[str, float]] = {}
     """Additive sums per UTC day that has not been published for good."""
     population_revision: int = 0
+    policy_version: str = ""
+    """Version of the policy (what is believed of actions) in force, noted before its first use."""

@@ -120,6 +120,11 @@ class CatalogueDecider:
         """Return the version of the action catalogue in force, with what settings override in it."""
         return self.catalogue.version
 
+    @property
+    def policy_version(self) -> str:
+        """Return the version of the beliefs in force: learned ones, or the catalogue's own."""
+        return self.policy.version
+
     def arm_of(self, customer_id: str) -> int:
         """Return the arm of a customer as observations carry it: 1 treatment, 2 holdout."""
         return ARM_CODES[arm_of(customer_id, self._salt, self._holdout_share)]

@@ -7,7 +7,6 @@ with the experiment's first one, the holdout left out.
 """
 
 import math
-from hashlib import blake2b
 
 import msgspec
 
@@ -22,13 +21,12 @@ from stream_app.decisions.lift_report import (
     ratio_of,
     share_of_interval,
 )
+from stream_app.decisions.repeats import is_first
 from stream_app.decisions.sequences import PLANNED, ArmsTest, DifferenceSequence, DifferenceState
 
 OVERALL = "all"
 ASSIGNMENTS, TRIGGERS = "assignments", "first_triggers"
 RATES = ("converted", "opened", "clicked", "redeemed", "responded", "unsubscribed", "complained")
-REMEMBERED = 50_000
-"""Outcomes whose repeats are known: after a crash a worker tells its last batch again, never older ones."""
 
 
 class SliceState(msgspec.Struct):
@@ -129,13 +127,8 @@ class LiftBook:
         return {"treatment": self._treated_share, "holdout": 1 - self._treated_share}
 
     def _is_new(self, outcome: DecisionOutcome) -> bool:
-        told = self.state.told
-        key = int.from_bytes(blake2b(outcome.outcome_id.encode(), digest_size=8).digest())
-        if key in told:
+        if not is_first(self.state.told, outcome.outcome_id):
             return False
-        told[key] = None
-        if len(told) > REMEMBERED:
-            del told[next(iter(told))]
         self.state.outcomes += 1
         self.state.newest_ms = max(self.state.newest_ms, to_ms(outcome.matured_at))
         return True

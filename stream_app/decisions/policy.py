@@ -108,21 +108,42 @@ def load_policy(path: Path) -> PolicySnapshot:
         snapshot = msgspec.json.decode(path.read_bytes(), type=PolicySnapshot)
     except (OSError, msgspec.MsgspecError) as error:
         raise PolicyError(f"{path}: no learned policy: {error}") from error
+    try:
+        check_policy(snapshot)
+    except PolicyError as error:
+        raise PolicyError(f"{path}: {error}") from None
+    return snapshot
+
+
+def check_policy(snapshot: PolicySnapshot) -> None:
+    """Raise PolicyError for beliefs that cannot be decided by: another context, wrong shapes, impossible numbers."""
     if snapshot.context != CONTEXT:
         raise PolicyError(
-            f"{path}: policy {snapshot.version} was learned on {', '.join(snapshot.context)}; this build uses"
+            f"policy {snapshot.version} was learned on {', '.join(snapshot.context)}; this build uses"
             f" {', '.join(CONTEXT)}: learn it anew"
         )
     width = len(CONTEXT)
     wrong = [name for name, belief in snapshot.beliefs.items() if not _fits(belief, width)]
     if wrong:
-        raise PolicyError(f"{path}: the beliefs of {', '.join(wrong)} have not {width} weights: learn the policy anew")
-    return snapshot
+        raise PolicyError(f"the beliefs of {', '.join(wrong)} have not {width} weights: learn the policy anew")
+    impossible = [name for name, belief in snapshot.beliefs.items() if not _is_possible(belief)]
+    if impossible:
+        raise PolicyError(
+            f"the beliefs of {', '.join(impossible)} hold numbers that are not finite, or a deviation below 0, or a"
+            " take rate outside 0 to 1: learn the policy anew"
+        )
 
 
 def _fits(belief: Belief, width: int) -> bool:
     of_draws = len(belief.draws) in {0, DRAWS * width * _DRAW_BYTES}
     return len(belief.means) == len(belief.deviations) == width and of_draws
+
+
+def _is_possible(belief: Belief) -> bool:
+    deviations = np.array([*belief.deviations, belief.shared])
+    numbers = (np.array(belief.means), deviations, np.frombuffer(belief.draws, dtype="<f4"))
+    is_finite = all(bool(np.isfinite(each).all()) for each in numbers)
+    return is_finite and bool((deviations >= 0).all()) and (belief.take_rate is None or 0 <= belief.take_rate <= 1)
 
 
 def prior_snapshot(catalogue: Catalogue) -> PolicySnapshot:

@@ -85,6 +85,11 @@ class Decider(Protocol):
         """Return the version of the action catalogue in force."""
         ...
 
+    @property
+    def policy_version(self) -> str:
+        """Return the version of the beliefs in force."""
+        ...
+
     def decide(self, point: DecisionPoint, ledger: Ledger, memory: PartitionState) -> Decision:
         """Decide at one point; reservations are written to `ledger` and `memory` in place."""
         ...

@@ -73,6 +73,11 @@ class Engine:
         """The model in force."""
         return self._concluder.scorer
 
+    @property
+    def decider(self) -> Decider:
+        """What decides at present."""
+        return self._decider
+
     def install(self, scorer: Scorer) -> None:
         """Serve another model from the next batch on."""
         self._concluder.scorer = scorer
@@ -110,6 +115,7 @@ class Engine:
         effects = Effects(outputs=[], interventions=[], rejected=[], counts=Counter())
         shard.memory.model_version = self.scorer.version
         shard.memory.catalogue_version = self._decider.catalogue_version
+        shard.memory.policy_version = self._decider.policy_version
         block = Block()
         index = 0
         while (index := self._bursts.take(shard, entries, index, hold_ms, block, effects)) < len(entries):

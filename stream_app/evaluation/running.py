@@ -35,6 +35,7 @@ class WatchingDecider:
     """Never acts: in a history that is over, nobody can be contacted."""
 
     catalogue_version = ""
+    policy_version = ""
 
     def decide(self, point: DecisionPoint, ledger: Ledger, memory: PartitionState) -> Decision:
         """Stay quiet."""

@@ -31,6 +31,7 @@ from stream_app.worker.intake import Intake
 from stream_app.worker.outgoing import Outgoing
 from stream_app.worker.ownership import Ownership, SourceRecreatedError
 from stream_app.worker.pipeline import Pipeline, sources_of
+from stream_app.worker.policies import PolicyFollower
 from stream_app.worker.publisher import Publisher, new_producer
 from stream_app.worker.snapshots import SnapshotFollower
 from stream_app.worker.views import LiveViews
@@ -75,6 +76,7 @@ class Worker(NamedTuple):
     metrics: Metrics
     views: LiveViews
     catalogues: CatalogueFollower
+    policies: PolicyFollower
     failure: asyncio.Future[BaseException]
 
 
@@ -164,7 +166,8 @@ async def build_worker(settings: Settings, metrics: Metrics) -> Worker:
         pipeline.install_decider,
         metrics,
     )
-    return Worker(settings, app, pipeline, producer, publisher, metrics, views, catalogues, failure)
+    policies = PolicyFollower(settings, decider.policy_version, maker.with_policy, pipeline.install_decider, metrics)
+    return Worker(settings, app, pipeline, producer, publisher, metrics, views, catalogues, policies, failure)
 
 
 def open_store(settings: Settings, number: int, cached_states: int) -> PartitionStore:
@@ -191,7 +194,8 @@ async def running(worker: Worker) -> AsyncIterator[None]:
     def watch(work: Callable[[], Awaitable[None]], name: str) -> None:
         tasks.append(asyncio.create_task(_guarded(work, name, worker.failure), name=name))
 
-    models = SnapshotFollower(worker.settings, worker.metrics, worker.pipeline.install)
+    install, look = worker.pipeline.install, worker.policies.look
+    models = SnapshotFollower(worker.settings, worker.metrics, install, on_read=look)
     try:
         # Before the first batch: nobody is to be scored by the prior while a model is at hand.
         await models.start()

@@ -43,6 +43,8 @@ class SnapshotFollower:
         Called on the event loop with each scorer that is to be in force from now on.
     patience_seconds
         How long to wait for brokers and topic at the start.
+    on_read
+        Called on the event loop whenever something was read, at the start too, for what else stands on the topic.
     """
 
     def __init__(
@@ -51,8 +53,10 @@ class SnapshotFollower:
         metrics: Recorder,
         on_scorer: Callable[[Scorer], None],
         patience_seconds: float = 30.0,
+        on_read: Callable[[ModelRegistry], object] | None = None,
     ) -> None:
         self._settings = settings
+        self._on_read = on_read
         self._metrics = metrics
         self._on_scorer = on_scorer
         self._patience_seconds = patience_seconds
@@ -94,12 +98,14 @@ class SnapshotFollower:
         await read_registry(consumer, self._registry, self._patience_seconds)
         if not self._choose():
             self._hand_over(PriorScorer(self._settings.horizon_days), None, Choice("", "nobody"))
+        self._tell()
 
     async def run(self) -> None:
         """Follow the topic until cancelled."""
         while True:
             if await self._poll():
                 self._choose()
+                self._tell()
 
     async def stop(self) -> None:
         """Disconnect."""
@@ -124,6 +130,10 @@ class SnapshotFollower:
     async def _poll(self) -> int:
         assert self._consumer is not None, "start first"
         return await _read_some(self._consumer, self._registry)
+
+    def _tell(self) -> None:
+        if self._on_read is not None:
+            self._on_read(self._registry)
 
     def _choose(self) -> bool:
         """Put the chosen version into force; return whether a model was ever handed over."""

@@ -24,6 +24,7 @@ from stream_app.worker.champion_pupil import ChampionPupil
 from stream_app.worker.http import HttpServices
 from stream_app.worker.http_ports import Readiness
 from stream_app.worker.lift_pupil import LiftPupil
+from stream_app.worker.policy_pupil import PolicyPupil
 from stream_app.worker.pupils import PupilKind
 from stream_app.worker.trainer_group import align_group
 from stream_app.worker.trainer_publish import ModelPublisher
@@ -44,7 +45,7 @@ class FolderInUseError(RuntimeError):
 
 def pupils_of(settings: Settings) -> list[PupilKind]:
     """Return whom the product's trainer teaches. The first is who tells new records from repeats, for the metrics."""
-    return [ChampionPupil.kind_of(settings), LiftPupil.kind(settings)]
+    return [ChampionPupil.kind_of(settings), LiftPupil.kind(settings), PolicyPupil.kind(settings)]
 
 
 def trainer_group(settings: Settings) -> str:

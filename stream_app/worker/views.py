@@ -116,6 +116,7 @@ class LiveViews:
             "app_id": self._settings.app_id,
             "instance_id": self._settings.instance_id,
             "model_version": self._engine.scorer.version,
+            "policy_version": self._engine.decider.policy_version,
             "partitions": sorted(owned),
             "customers": sum(len(one.store) for one in owned.values()),
             "event_time": {
