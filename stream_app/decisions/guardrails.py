@@ -172,7 +172,10 @@ def quiet_end_ms(quiet: QuietHours, profile: ProfileState | None, at_ms: int) ->
     if local is None or not _is_quiet(local, quiet):
         return 0
     day = local.date() if local.time() < quiet.end else local.date() + timedelta(days=1)
-    return to_ms(datetime.combine(day, quiet.end, tzinfo=local.tzinfo))
+    end = datetime.combine(day, quiet.end, tzinfo=local.tzinfo)
+    end_ms = to_ms(end)
+    # Where clocks go back past the end, that time comes twice, and the first may be over.
+    return end_ms if end_ms > at_ms else to_ms(end.replace(fold=1))
 
 
 GUARDS: tuple[tuple[str, Guard], ...] = (

@@ -139,6 +139,18 @@ def test_quiet_hours_follow_the_customers_clock(moment: datetime, quiet: bool, e
     assert guardrails.quiet_end_ms(hours, WILLING, at.now_ms) == (to_ms(end) if end else 0)
 
 
+@pytest.mark.parametrize(
+    ("moment", "end"),
+    [
+        (datetime(2026, 10, 25, 0, 15, tzinfo=UTC), datetime(2026, 10, 25, 0, 30, tzinfo=UTC)),
+        (datetime(2026, 10, 25, 1, 15, tzinfo=UTC), datetime(2026, 10, 25, 1, 30, tzinfo=UTC)),
+    ],
+)
+def test_an_end_that_comes_twice_in_a_night_is_never_in_the_past(moment: datetime, end: datetime) -> None:
+    hours = guarded(quiet_hours={"start": "22:00", "end": "02:30", "channels": ["sms"]}).guardrails.quiet_hours
+    assert guardrails.quiet_end_ms(hours, WILLING, to_ms(moment)) == to_ms(end)
+
+
 def test_an_unknown_zone_can_be_configured_away() -> None:
     catalogue = guarded(quiet_hours={"unknown_zone": "Europe/Vienna", "channels": ["sms"]})
     assert passing([SMS], situation(profile(time_zone=""), catalogue=catalogue))[0] == [SMS]
