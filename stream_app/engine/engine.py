@@ -64,7 +64,6 @@ class Engine:
         self.policy = policy
         self._applier = Applier(policy, sentiment)
         self._concluder = Concluder(policy, decider, scorer)
-        self._decider = decider
         self._bursts = Bursts(policy, self._applier, self._ask, self._fire_due)
         self._label_delay_ms = policy.horizon_days * DAY_MS + policy.allowed_lateness_ms
 
@@ -76,7 +75,7 @@ class Engine:
     @property
     def decider(self) -> Decider:
         """What decides at present."""
-        return self._decider
+        return self._concluder.decider
 
     def install(self, scorer: Scorer) -> None:
         """Serve another model from the next batch on."""
@@ -84,7 +83,6 @@ class Engine:
 
     def install_decider(self, decider: Decider) -> None:
         """Decide by another catalogue or policy from the next batch on."""
-        self._decider = decider
         self._concluder.decider = decider
 
     def open_shard(self, partition: int, store: StateStore, memory: PartitionState) -> Shard:
@@ -114,8 +112,8 @@ class Engine:
         """
         effects = Effects(outputs=[], interventions=[], rejected=[], counts=Counter())
         shard.memory.model_version = self.scorer.version
-        shard.memory.catalogue_version = self._decider.catalogue_version
-        shard.memory.policy_version = self._decider.policy_version
+        shard.memory.catalogue_version = self.decider.catalogue_version
+        shard.memory.policy_version = self.decider.policy_version
         block = Block()
         index = 0
         while (index := self._bursts.take(shard, entries, index, hold_ms, block, effects)) < len(entries):
