@@ -8,7 +8,7 @@ from stream_app.adapters.model_events import event_record
 from stream_app.core.model_events import ModelEvent
 from stream_app.core.topics import Topic
 from stream_app.learning.challengers import ChallengedLearner
-from stream_app.learning.learner import Learner
+from stream_app.learning.learner import Learner, LearnerRefusedError
 from stream_app.learning.population_keeper import Defer
 from stream_app.learning.promotion import PromotionRules
 from stream_app.learning.specs import check_specs, created
@@ -76,6 +76,13 @@ class ChampionPupil(ChurnPupil):
         # The first champion stays what it was: a model that the settings name since then begins as a challenger.
         specs = [settings.model, *settings.challengers]
         learner = ChallengedLearner.restore(body, specs, rules_of(settings), defer)
+        saved_days = learner.learner.horizon_days
+        if saved_days != settings.horizon_days:
+            raise LearnerRefusedError(
+                f"STREAM_APP_HORIZON_DAYS is {settings.horizon_days}, and the trainer's checkpoint learned labels of "
+                f"{saved_days} days, which it cannot mix: set STREAM_APP_HORIZON_DAYS={saved_days} to go on, or move "
+                "the trainer's checkpoint away to learn the new horizon from the beginning"
+            )
         if learner.champion != settings.model:
             logger.info("model %s serves, not %s: 'stream-app champion' tells why", learner.champion, settings.model)
         return cls(learner, settings)

@@ -9,6 +9,7 @@ from stream_app.adapters.model_events import ModelLog, event_record, request_of
 from stream_app.core.effects import Output
 from stream_app.core.model_events import ModelEvent, Wish
 from stream_app.core.topics import Topic
+from stream_app.learning.learner import LearnerRefusedError
 from stream_app.settings import Settings
 from stream_app.wire.encode import encode
 from stream_app.worker.champion_pupil import ChampionPupil
@@ -121,6 +122,15 @@ def test_another_first_model_in_the_settings_begins_as_a_challenger(tmp_path: Pa
     assert _served(restarted.publication("churn")) == "kalman"
     _accept(restarted, 0, _request("promote", "kalman-orders"))
     assert _served(restarted.publication("churn")) == "kalman-orders"
+
+
+def test_another_horizon_than_the_checkpoint_learned_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    run = TrainingRun([ChampionPupil.kind_of(_settings(tmp_path))])
+    _learn(run)
+    changed = [ChampionPupil.kind_of(_settings(tmp_path, horizon_days=60))]
+
+    with pytest.raises(LearnerRefusedError, match="STREAM_APP_HORIZON_DAYS=30 to go on, or move"):
+        TrainingRun.restored(run.checkpoint(), changed)
 
 
 @pytest.mark.parametrize(
