@@ -47,6 +47,8 @@ class _Saved(msgspec.Struct):
     copied: dict[str, int]
     population: Round = Round(())
     left: tuple[str, ...] = ()
+    outside: tuple[str, ...] = ()
+    have_served: tuple[str, ...] = ()
 
 
 class ChallengedLearner:
@@ -79,6 +81,10 @@ class ChallengedLearner:
         """The challengers that are halved, where the rules say so."""
         self.left: tuple[str, ...] = ()
         """Who left by that; never created again while it is in the configuration."""
+        self.outside: tuple[str, ...] = ()
+        """Who lost a round and stayed, since it serves, has served or waits for approval: halved no more."""
+        self.have_served = {self.base}
+        """All champions so far, those included whom a rollback took off."""
         self.learned = dict.fromkeys(self.models, 0) | {self.base: learner.trained_examples}
         self.frontier_ms = 0
         """The newest due time among the examples."""
@@ -165,6 +171,8 @@ class ChallengedLearner:
                 copied=self._copied,
                 population=self.population,
                 left=self.left,
+                outside=self.outside,
+                have_served=tuple(sorted(self.have_served)),
             )
         )
 
@@ -199,13 +207,17 @@ class ChallengedLearner:
         result = cls(learner, created([*kept, *wanted]), rules)
         if rules.halving_weeks:
             result.left = tuple(spec for spec in saved.left if spec in challengers)
-            result.population = saved.population.joined(result.population.alive)
+            # Who lost and was kept is not to join again: a restart would change who is halved.
+            result.outside = tuple(name for name in saved.outside if name in result.models)
+            halved = [name for name in result.population.alive if name not in result.outside]
+            result.population = saved.population.joined(halved)
         for name, state in saved.models.items():
             if name in result.models:
                 result.models[name].load(state)
                 result.learned[name] = saved.learned.get(name, 0)
         result.learned[result.base] = saved.learned.get(result.base, 0)
         result.court.load(saved.court)
+        result.have_served = {result.base, *saved.have_served, *(reign.champion for reign in saved.court.reigns)}
         result.history.entries = [
             (
                 through,
@@ -306,12 +318,16 @@ class ChallengedLearner:
             self._halve()
 
     def _halve(self) -> None:
-        """Let the worse half of the challengers go when a round of weeks is over; who has ever served stays."""
+        """Let the worse half of the challengers go when a round of weeks is over.
+
+        Who has ever served, serves a segment or waits for a person's approval stays.
+        """
         found = step(self.population, self.losses.closed, HalvingRule(self.rules.halving_weeks))
         self.population = found.round
-        kept = {reign.champion for reign in self.court.reigns} | set(self.selection.values())
+        kept = self.have_served | {self.court.proposal} | set(self.selection.values())
         for name in found.left:
             if name in kept:
+                self.outside += (name,)
                 continue
             self.left += (name,)
             del self.models[name], self.learned[name]
@@ -324,6 +340,7 @@ class ChallengedLearner:
 
     def _champion_changed(self) -> None:
         """Begin all comparisons anew: against another champion, nothing is known yet."""
+        self.have_served.add(self.champion)
         self.selection = {}
         self.court.meet([name for name in self.models if self._may_judge(name)], self._week())
 

@@ -327,3 +327,33 @@ def test_without_the_rule_everybody_stays() -> None:
 
     assert learner.left == ()
     assert set(learner.models) == {learner.base, *_POPULATION}
+
+
+def test_who_waits_for_approval_is_not_halved_and_a_restart_changes_nothing() -> None:
+    whole = _learner(_HALVING, _POPULATION)
+    whole.court.proposal = "adagrad:rate=9"
+    cut = len(_EXAMPLES) * 2 // 3
+    whole.learn(_EXAMPLES[:cut])
+    assert whole.outside == ("adagrad:rate=9",)
+
+    restarted = ChallengedLearner.restore(whole.checkpoint(), _POPULATION, _HALVING)
+    assert restarted.population == whole.population
+    assert restarted.outside == whole.outside
+    for learner in (whole, restarted):
+        learner.learn(_EXAMPLES[cut:])
+
+    assert "adagrad:rate=9" in whole.models
+    assert restarted.left == whole.left
+    assert restarted.population == whole.population
+
+
+def test_a_champion_that_was_rolled_back_is_not_halved() -> None:
+    learner = _learner(_HALVING, _POPULATION)
+    learner.take_event(_request("promote", "r1", "adagrad:rate=9"))
+    learner.take_event(_request("rollback", "r2"))
+    learner = ChallengedLearner.restore(learner.checkpoint(), _POPULATION, _HALVING)
+
+    learner.learn(_EXAMPLES)
+
+    assert learner.left
+    assert "adagrad:rate=9" in learner.models
