@@ -296,7 +296,8 @@ class CatalogueDecider:
             return self._later(point, ledger, drawn, "budget", obstacle)
         intervention = intervention_of(point, action, drawn.alternatives, cost, self.catalogue, self.policy)
         if action.mode == "approve":
-            propose(ledger, intervention, drawn.stay_if_approved)
+            drawn_ms = now_ms if drawn.is_care else ledger.drawn_at_ms
+            intervention = propose(ledger, intervention, drawn.stay_if_approved, drawn_ms)
             expiry = f"{intervention.expires_at:%Y-%m-%d %H:%M}"
             sentence = f"{action.name} waits for a person's approval until {expiry} UTC."
             return self._would_be(point, ledger, drawn, contact, "approval", sentence, intervention)

@@ -12,6 +12,7 @@ from stream_app.core.outputs import Intervention
 from stream_app.core.times import from_ms, to_ms
 from stream_app.decisions.catalogue import Action
 from stream_app.decisions.guardrails import GUARDS, Situation
+from stream_app.decisions.outcomes import WINDOW_MS
 
 ASKED_AGAIN = frozenset({"profiling", "consent", "unsubscribed", "message_complaint", "quiet_hours"})
 """Guardrails that an approved proposal must pass once more."""
@@ -21,17 +22,24 @@ UNNAMED = "somebody"
 """Who approved where the approval does not say."""
 
 
-def propose(ledger: Ledger, intervention: Intervention, stay_probability: float) -> None:
-    """Keep a proposal until it is answered or expires."""
+def propose(ledger: Ledger, intervention: Intervention, stay_probability: float, drawn_ms: int) -> Intervention:
+    """Keep a proposal until it is answered or expires, and return it as it waits.
+
+    It expires no later than the attribution window of its draw, made at `drawn_ms`, ends: a contact after that would
+    belong to no outcome.
+    """
+    expires_ms = min(to_ms(intervention.expires_at), drawn_ms + WINDOW_MS)
+    intervention = intervention.model_copy(update={"expires_at": from_ms(expires_ms)})
     waiting = Proposal(
         intervention_id=intervention.intervention_id,
         action=intervention.action,
         proposed_ms=to_ms(intervention.decided_at),
-        expires_ms=to_ms(intervention.expires_at),
+        expires_ms=expires_ms,
         stay_probability=stay_probability,
         body=intervention.model_dump_json().encode("utf-8"),
     )
     ledger.proposals = [*ledger.proposals, waiting][-MAX_WAITING:]
+    return intervention
 
 
 def note_approval(ledger: Ledger, intervention_id: str, by: str) -> bool:
