@@ -32,7 +32,13 @@ WIDE = 140
 
 @app.command()
 def show(as_json: AsJson = False) -> None:
-    """Show the champion, the newest comparisons with its challengers, and what waits for a person."""
+    r"""Show the champion, the newest comparisons with its challengers, and what waits for a person.
+
+    \b
+    Examples:
+      stream-app champion show
+      stream-app champion show --json
+    """
     settings = load_settings()
     log = _log(settings)
     review = log.last_review
@@ -58,7 +64,13 @@ def show(as_json: AsJson = False) -> None:
 def history(
     reviews: Annotated[bool, typer.Option(help="Show the weekly reviews, too.")] = False, as_json: AsJson = False
 ) -> None:
-    """Tell the life of the models: requests, proposals, promotions and rollbacks, oldest first."""
+    r"""Tell the life of the models: requests, proposals, promotions and rollbacks, oldest first.
+
+    \b
+    Examples:
+      stream-app champion history
+      stream-app champion history --reviews --json
+    """
     log = _log(load_settings())
     events = [event for event in log.events if reviews or event.kind != "reviewed"]
     if as_json:
@@ -80,25 +92,48 @@ def promote(
     wait: Wait = WAIT_SECONDS,
     as_json: AsJson = False,
 ) -> None:
-    """Let a challenger serve now, whatever the comparison says; comparisons begin anew."""
+    r"""Let a challenger serve now, whatever the comparison says; comparisons begin anew.
+
+    Exits 1 where the trainer refuses, and 3 where it does not answer in time: the request stays, and it answers later.
+
+    \b
+    Examples:
+      stream-app champion promote adagrad --by ada --why "better since the spring sale"
+      stream-app champion promote mlp:hidden=8 --by ada --wait 0
+    """
     _ask("promote", model, by, why, wait, as_json=as_json)
 
 
 @app.command()
 def approve(by: By = "", why: Why = "", wait: Wait = WAIT_SECONDS, as_json: AsJson = False) -> None:
-    """Let the proposed promotion happen (STREAM_APP_PROMOTION=ask)."""
+    r"""Let the proposed promotion happen (STREAM_APP_PROMOTION=ask).
+
+    \b
+    Example:
+      stream-app champion approve --by ada
+    """
     _ask("approve", "", by, why, wait, as_json=as_json)
 
 
 @app.command()
 def decline(by: By = "", why: Why = "", wait: Wait = WAIT_SECONDS, as_json: AsJson = False) -> None:
-    """Refuse the proposed promotion; that challenger's comparison begins anew."""
+    r"""Refuse the proposed promotion; that challenger's comparison begins anew.
+
+    \b
+    Example:
+      stream-app champion decline --by ada --why "not during the sale"
+    """
     _ask("decline", "", by, why, wait, as_json=as_json)
 
 
 @app.command()
 def rollback(by: By = "", why: Why = "", wait: Wait = WAIT_SECONDS, as_json: AsJson = False) -> None:
-    """Let the former champion serve again; it has learned on meanwhile. Again, to go back one more."""
+    r"""Let the former champion serve again; it has learned on meanwhile. Again, to go back one more.
+
+    \b
+    Example:
+      stream-app champion rollback --by ada --why "complaints doubled"
+    """
     _ask("rollback", "", by, why, wait, as_json=as_json)
 
 
@@ -110,8 +145,13 @@ def _ask(wish: Wish, model: str, by: str, why: str, wait: float, *, as_json: boo
     asyncio.run(send_request(settings, request))
     answer = _answer(settings, request, wait)
     if answer is None:
-        state = "the trainer has not answered yet: it does when it runs ('stream-app champion history')"
-        print(json.dumps({"request": request.event_id, "answer": None}) if as_json else f"asked: {state}")
+        state = "it answers when it runs ('stream-app champion history')"
+        if as_json:
+            print(json.dumps({"request": request.event_id, "answer": None}))
+        elif not wait:
+            print(f"asked the trainer: {state}")
+        if wait:
+            raise CommandError(f"the trainer has not answered within {wait:g} s: {state}", ExitCode.ENVIRONMENT)
         return
     if as_json:
         print(json.dumps({"request": request.event_id, "answer": answer.model_dump(mode="json")}, indent=2))

@@ -32,18 +32,22 @@ def prove(
     customers: Annotated[int, typer.Option(min=50, help="Customers in each, observed every two weeks.")] = 300,
     error_rate: Annotated[float, typer.Option(min=0.0001, max=0.9, help="As STREAM_APP_PROMOTION_ERROR_RATE.")] = 0.05,
     margin: Annotated[float, typer.Option(min=0, help="As STREAM_APP_PROMOTION_MARGIN.")] = 0.001,
+    least_found: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the truly better models that is to be found at least.")
+    ] = 0.5,
     seed: Annotated[int, typer.Option(min=0, help="Of the first shop; the others count on.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    r"""Count false promotions among equal models, and how soon a better one is found. Fails if there are too many.
+    r"""Count false promotions among equal models, and how soon a better one is found. Exits 1 where either fails.
 
     Challengers that learn another bootstrap of the same stream are as good as the champion: each promotion is false.
     Too many are more than chance allows (one-sided, 1 %) at the error rate. Two bootstraps do differ a little for a
-    while, which a margin of 0 takes for merit: that count is told, too.
+    while, which a margin of 0 takes for merit: that count is told, too. Few found are less than --least-found of them.
 
     \b
-    Example:
+    Examples:
       stream-app champion prove --runs 200
+      stream-app champion prove --runs 20 --better 5 --weeks 60 --least-found 0.8 --json
     """
     from scipy.stats import binom  # noqa: PLC0415 - slow to import, and only this command needs it
 
@@ -78,9 +82,15 @@ def prove(
         )
         if better:
             median = report["better_model_weeks_median"]
-            print(f"a better model: found in {found.promoted} of {better} runs, half of them within {median} weeks")
+            soon = "" if median is None else f", half of them within {median} weeks"
+            print(f"a better model: found in {found.promoted} of {better} runs{soon}")
     if same.promoted > allowed:
         raise CommandError(f"{same.promoted} false promotions in {runs} runs; {allowed} are allowed")
+    if found.promoted < least_found * better:
+        raise CommandError(
+            f"the better model was found in {found.promoted} of {better} runs, less than {least_found:.0%}: look at "
+            "the rules of promotion, or give --weeks and --customers that suffice"
+        )
 
 
 def rehearse(

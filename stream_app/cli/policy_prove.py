@@ -32,10 +32,15 @@ def command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Let the policy learn in simulated shops, and judge its choices by the truth, beside rivals and an oracle.
+    r"""Let the policy learn in simulated shops, and judge its choices by the truth, beside rivals and an oracle.
 
     The value is (V - V_nothing) / (V_oracle - V_nothing), of expected gains: no luck enters. The oracle sees what the
     engine sees, and keeps guardrails and floors. Use OPENBLAS_NUM_THREADS=1 on a busy machine.
+
+    \b
+    Examples:
+      stream-app policy prove --seeds 2 --customers 5000
+      stream-app policy prove --least 0.8 --json
     """
     try:
         known = load_catalogue(catalogue) if catalogue is not None else load_shipped_catalogue()

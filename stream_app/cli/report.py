@@ -29,7 +29,13 @@ def report(
     log: Log = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Compare contacted customers with the holdout, and the arms of experiments; exits 1 where arms are lopsided."""
+    r"""Compare contacted customers with the holdout, and the arms of experiments; exits 1 where arms are lopsided.
+
+    \b
+    Examples:
+      stream-app report
+      stream-app report outcomes.jsonl.gz --json
+    """
     settings = load_settings()
     book = LiftBook(settings.holdout_share)
     for outcome in matured(log, settings):

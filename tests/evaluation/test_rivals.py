@@ -1,4 +1,4 @@
-"""The short form of `stream-app champion prove`; the long one takes some minutes and has its figures in the README."""
+"""The short form of `stream-app champion prove`; the long one takes some minutes."""
 
 import json
 
@@ -41,3 +41,15 @@ def test_the_command_counts_and_says_what_is_allowed(capsys: pytest.CaptureFixtu
     assert end.value.code == 0
     assert (report["runs"], report["false_promotions"], report["challengers"]) == (2, 0, 3)
     assert report["allowed"] >= 1
+
+
+def test_a_comparison_that_never_finds_the_better_model_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    # Ten weeks are less than the warm-up, so that nothing can be found.
+    arguments = ["--runs", "1", "--better", "1", "--weeks", "10", "--customers", "50"]
+    with pytest.raises(SystemExit) as end:
+        main(["champion", "prove", *arguments])
+
+    told = capsys.readouterr()
+    assert end.value.code == 1
+    assert "found in 0 of 1 runs\n" in told.out
+    assert "less than 50%" in told.err
