@@ -207,7 +207,7 @@ class Engine:
             self._note_approval(shard, customer_id, state, event, block, effects)
         ordered = state.orders is not None and state.orders.completed > completed_before
         if trigger == "order" and state.orders is not None:
-            arm = 0 if completed_before else self._decider.arm_of(customer_id)
+            arm = 0 if completed_before else self.decider.arm_of(customer_id)
             observe_order(self._open_day(shard, at_ms), customer_id, mark, state.orders, arm)
         elif _opted_out(state) and (state.score is not None or customer_id in block.customers):
             self._withdraw(shard, customer_id, state, block, effects)
@@ -291,7 +291,7 @@ class Engine:
     def _tell_outcomes(
         self, customer_id: str, state: CustomerState, ledger: Ledger, due_ms: int, effects: Effects
     ) -> None:
-        for outcome in self._decider.mature(customer_id, ledger, facts_of(state), due_ms):
+        for outcome in self.decider.mature(customer_id, ledger, facts_of(state), due_ms):
             effects.outputs.append(Output(Topic.OUTCOMES, customer_id, outcome))
             effects.counts["outcomes"] += 1
 
@@ -347,7 +347,7 @@ class Engine:
             traceparent,
             shard.neighbours.mark,
         )
-        retry_ms = self._decider.quiet_until_ms(facts, frontier_ms) if trigger in DECIDING_TRIGGERS else 0
+        retry_ms = self.decider.quiet_until_ms(facts, frontier_ms) if trigger in DECIDING_TRIGGERS else 0
         block.add(point, raw_row(state, point.scored_ms, kind), retry_ms)
         effects.counts["points"] += 1
 
