@@ -103,12 +103,36 @@ def contest_page(summaries: Sequence[dict[str, Any]]) -> str:
             f"{summary['events']:,} events, {summary['customers']:,} customers, {summary['observations']:,} observed;",
             f"{_tested(summary, 'calendar'):,.0f} on the calendar and {_tested(summary, 'event'):,.0f} after orders",
             "in the test.",
+            *_gaps(summary),
             "",
             "| " + " | ".join(_headings()) + " |",
             "|---" + "|---:" * (len(_headings()) - 1) + "|",
         ]
         lines += ["| " + " | ".join(_cells(result)) + " |" for result in summary["results"]]
     return "\n".join(lines) + "\n"
+
+
+def _gaps(summary: dict[str, Any]) -> list[str]:
+    """Return lines about models that were not run, and about rows that cannot be of one and the same run."""
+    lines: list[str] = []
+    ran = {str(result["model"]) for result in summary["results"]}
+    missing = [name for name in MODEL_NAMES if name not in ran]
+    if missing:
+        lines += ["", f"Not run on these data: {', '.join(missing)}."]
+    learned: dict[tuple[bool, int], list[str]] = {}
+    for result in summary["results"]:
+        name = str(result["model"])
+        learned.setdefault((name in ENTRIES and ENTRIES[name].slow, int(result["learned"])), []).append(name)
+    for slow in (False, True):
+        groups = sorted((names for (is_slow, _), names in learned.items() if is_slow == slow), key=len)
+        if len(groups) > 1:
+            others = ", ".join(name for names in groups[:-1] for name in names)
+            lines += [
+                "",
+                "Rows learned different numbers of examples, so that they come from different versions of the code:",
+                f"{others} apart from the others.",
+            ]
+    return lines
 
 
 def _tested(summary: dict[str, Any], kind: str) -> float:

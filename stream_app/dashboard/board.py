@@ -29,6 +29,9 @@ REPETITIONS = frozenset({"epoch"})
 
 PRODUCT_NAMES = 50_000
 
+_NO_SNAPSHOTS = ("served/", "pinned/", "report/")
+"""What else stands on the topic of snapshots: pointers to them, and reports."""
+
 Body = Mapping[str, Any]
 
 
@@ -88,7 +91,7 @@ class Board:
                 one.probability, churned=one.churned, weight=one.weight, contacts=one.contacts, due_ms=one.due_ms
             )
         elif topic is Topic.SNAPSHOTS:
-            self.snapshots += value is not None and not key.startswith(("served/", "report/"))
+            self.snapshots += value is not None and not key.startswith(_NO_SNAPSHOTS)
         elif value is None:
             if topic in {Topic.SCORES, Topic.CUSTOMERS}:
                 self.census.remove(key)

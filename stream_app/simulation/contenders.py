@@ -88,11 +88,6 @@ def at_random(view: View) -> Floats:
     return even
 
 
-def by_rules(catalogue: Catalogue) -> "Ruled":
-    """Return the choices of a rule book by risk tier."""
-    return Ruled(catalogue)
-
-
 @dataclass(slots=True)
 class Ruled:
     """Chooses the first allowed action of the rule book for the customer's tier, or nothing."""

@@ -240,3 +240,13 @@ def test_what_cannot_be_read_is_counted_and_changes_nothing_else() -> None:
     snapshots_seen = {"version": "", "snapshots": after["model"]["snapshots"], "prior": True}  # type: ignore[index]
     assert board.unreadable > 0
     assert {**after, "model": snapshots_seen} == {**before, "model": snapshots_seen}
+
+
+def test_pointers_and_reports_are_no_models() -> None:
+    board = Board()
+
+    for key in (b"churn/7", b"served/30", b"pinned/30", b"report/drift"):
+        board.apply(Topic.SNAPSHOTS, key, b"{}", (), 0)
+    board.apply(Topic.SNAPSHOTS, b"churn/6", None, (), 0)
+
+    assert (board.snapshots, board.unreadable) == (1, 0)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stream_app.cli.contest import contestants
+from stream_app.cli.contest import contest_page, contestants
 from stream_app.cli.main import main
 from stream_app.engine.policy import EnginePolicy
 from stream_app.evaluation.contest import (
@@ -21,7 +21,7 @@ from stream_app.evaluation.contest import (
 from stream_app.evaluation.reporting import evaluate_pass
 from stream_app.evaluation.running import PassResult, run_pass
 from stream_app.learning.learner import Learner
-from stream_app.learning.zoo.registry import create
+from stream_app.learning.zoo.registry import MODEL_NAMES, create
 from stream_app.sentiment.protocol import NeutralSentiment
 from tests.support.small_shop import HORIZON_DAYS, shop_records, write_orders
 
@@ -121,3 +121,19 @@ def test_a_missing_dependency_is_told_before_the_work(
 
     assert "stream-app[deep]" in capsys.readouterr().err
     assert "lstm" not in contestants(["all"])
+
+
+def test_the_page_tells_who_did_not_run_and_who_ran_another_time() -> None:
+    figures = {"calendar": {}, "event": {}, "predict_microseconds": 1.0, "learn_microseconds": 1.0, "memory_bytes": 1}
+    rows = [{"model": name, "learned": 100, **figures} for name in MODEL_NAMES if name != "lstm"]
+    summary = {"title": "Shop", "horizon_days": 30, "events": 1, "customers": 1, "observations": 1, "results": rows}
+
+    page = contest_page([summary])
+    assert "Not run on these data: lstm." in page
+    assert "different versions" not in page
+
+    rows[1]["learned"] = 99
+    rows.append({"model": "lstm", "learned": 100, **figures})
+    page = contest_page([summary])
+    assert "Not run" not in page
+    assert "versions of the code:\nkalman-orders apart" in page
