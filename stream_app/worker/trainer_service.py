@@ -145,8 +145,9 @@ class TrainerService:
             await self._save(force=True)
             size = await self._publisher.publish(publication, positions)
             self._published_at[name] = time.monotonic()
-        self._metrics.count("snapshots_published")
-        self._metrics.gauge("model_published_timestamp_seconds", time.time())
+        if publication.horizon_days is not None:  # a churn model, not a report
+            self._metrics.count("snapshots_published")
+            self._metrics.gauge("model_published_timestamp_seconds", time.time())
         for measure in publication.measures:
             self._metrics.gauge(measure.name, measure.value, **measure.labels)
         logger.info("%s published by pupil %s", publication.version, name, extra=fields(bytes=size))
