@@ -5,6 +5,7 @@ there (`shadow`), week by week (`weekly`); `promotion` says when that is enough.
 examples and requests in their order, so a restart from a checkpoint repeats no decision and loses none.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -26,6 +27,8 @@ from stream_app.learning.zoo.types import ModelState, OnlineModel
 
 FORMAT = 1
 RECENT_WEEKS = 13
+
+logger = logging.getLogger(__name__)
 
 
 class _Saved(msgspec.Struct):
@@ -49,6 +52,8 @@ class _Saved(msgspec.Struct):
     left: tuple[str, ...] = ()
     outside: tuple[str, ...] = ()
     have_served: tuple[str, ...] = ()
+    inputs: dict[str, tuple[str, ...]] = {}
+    """What each model sees. A model that is missing was saved without it and saw what this version gives it."""
 
 
 class ChallengedLearner:
@@ -173,6 +178,7 @@ class ChallengedLearner:
                 left=self.left,
                 outside=self.outside,
                 have_served=tuple(sorted(self.have_served)),
+                inputs={name: model.inputs.names for name, model in self.models.items() if name != self.base},
             )
         )
 
@@ -182,7 +188,8 @@ class ChallengedLearner:
     ) -> "ChallengedLearner":
         """Return the learner that `checkpoint` saved, or one around the checkpoint of a plain `Learner`.
 
-        Challengers that are new in the configuration begin with nothing learned; those that left it are forgotten,
+        Challengers that are new in the configuration, or whose state this version cannot read, begin with nothing
+        learned; the others keep the inputs that they had. Those that left the configuration are forgotten,
         except a champion, which serves until another one does.
 
         Raises
@@ -204,16 +211,22 @@ class ChallengedLearner:
         learner = Learner.restore(saved.learner, defer)
         kept = [champion] if champion != learner.model.name else []
         wanted = [spec for spec in challengers if spec not in saved.left or not rules.halving_weeks]
-        result = cls(learner, created([*kept, *wanted]), rules)
+        models = created([*kept, *wanted])
+        begun_anew = {name for name in saved.models if name in models and name != learner.model.name}
+        for name in tuple(begun_anew):
+            restored = _restored(name, saved.models[name], saved.inputs.get(name), serves=name == champion)
+            if restored is not None:
+                models[name] = restored
+                begun_anew.remove(name)
+        result = cls(learner, models, rules)
         if rules.halving_weeks:
             result.left = tuple(spec for spec in saved.left if spec in challengers)
             # Who lost and was kept is not to join again: a restart would change who is halved.
             result.outside = tuple(name for name in saved.outside if name in result.models)
             halved = [name for name in result.population.alive if name not in result.outside]
             result.population = saved.population.joined(halved)
-        for name, state in saved.models.items():
-            if name in result.models:
-                result.models[name].load(state)
+        for name in saved.models:
+            if name in result.models and name not in begun_anew:
                 result.learned[name] = saved.learned.get(name, 0)
         result.learned[result.base] = saved.learned.get(result.base, 0)
         result.court.load(saved.court)
@@ -224,7 +237,7 @@ class ChallengedLearner:
                 {
                     name: result._thawed(name, saved.bodies[place])
                     for name, place in models.items()
-                    if name in result.models
+                    if name in result.models and name not in begun_anew
                 },
             )
             for through, models in saved.history
@@ -240,7 +253,7 @@ class ChallengedLearner:
 
     def _thawed(self, name: str, body: bytes) -> Frozen:
         if name not in self.served:
-            return FrozenCopy(create_spec(name), body)
+            return FrozenCopy(create_spec(name, self.models[name].inputs.names), body)
         model = self.models[name]
         learned = model.export()
         return FrozenWeights(model.inputs, body, learned.offset, learned.form)
@@ -267,7 +280,7 @@ class ChallengedLearner:
         if last is not None and self._copied.get(name) == self._week():
             return last
         self._copied[name] = self._week()
-        return FrozenCopy(create_spec(name), FrozenCopy.body_of(model))
+        return FrozenCopy(create_spec(name, model.inputs.names), FrozenCopy.body_of(model))
 
     def _on_matured(self, block: Matured) -> None:
         self._compare(block)
@@ -355,6 +368,30 @@ class ChallengedLearner:
             if losses:
                 found[f"shadow_log_loss_{name}"] = sum(losses) / len(losses)
         return found
+
+
+def _restored(name: str, state: ModelState, inputs: tuple[str, ...] | None, *, serves: bool) -> OnlineModel | None:
+    """Return a model as it was saved, with the inputs that it had; None for a challenger that cannot be read.
+
+    Raises
+    ------
+    LearnerRefusedError
+        When it cannot be read and serves: a model that knows nothing must not take its place unnoticed.
+    """
+    try:
+        model = create_spec(name, inputs)
+        if inputs is not None and model.inputs.names != inputs:
+            raise ValueError("it learned with other inputs than this version gives it")  # noqa: TRY301 - one way out
+        model.load(state)
+    except (ValueError, TypeError, KeyError, IndexError) as error:
+        if serves:
+            raise LearnerRefusedError(
+                f"the champion {name!r} cannot be read from the checkpoint: {error}; run the version that wrote it and "
+                "roll back with 'stream-app champion rollback', or move the checkpoint away to learn anew"
+            ) from error
+        logger.warning("challenger %s begins anew: its state in the checkpoint cannot be read: %s", name, error)
+        return None
+    return model
 
 
 def _alternative(name: str, model: OnlineModel) -> Alternative:

@@ -21,10 +21,13 @@ def parse_spec(spec: str) -> tuple[str, dict[str, float]]:
     return name.strip(), options
 
 
-def create_spec(spec: str) -> OnlineModel:
-    """Return a fresh model; raises what `create` raises."""
+def create_spec(spec: str, inputs: tuple[str, ...] | None = None) -> OnlineModel:
+    """Return a fresh model that sees `inputs` (None: its own choice); raises what `create` raises.
+
+    An ensemble's members choose for themselves, whatever is given.
+    """
     name, options = parse_spec(spec)
-    return create(name, None, options)
+    return create(name, inputs if entry_of(name).chooses_inputs else None, options)
 
 
 def check_specs(champion: str, challengers: Sequence[str]) -> None:

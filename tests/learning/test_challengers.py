@@ -16,7 +16,7 @@ from stream_app.learning.challengers import ChallengedLearner
 from stream_app.learning.learner import Learner, LearnerRefusedError, Matured
 from stream_app.learning.promotion import PromotionRules
 from stream_app.learning.snapshot import decode_snapshot, encode_snapshot
-from stream_app.learning.specs import created
+from stream_app.learning.specs import create_spec, created
 from stream_app.learning.weekly import WEEK_MS
 
 CHALLENGERS = ("adagrad", "adagrad:rate=0.2")
@@ -357,3 +357,45 @@ def test_a_champion_that_was_rolled_back_is_not_halved() -> None:
 
     assert learner.left
     assert "adagrad:rate=9" in learner.models
+
+
+@pytest.mark.parametrize("model", ["adagrad", "naive-bayes"])
+def test_a_challenger_keeps_the_inputs_that_it_learned_with(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    learner = _learner(challengers=(model,))
+    learner.learn(_EXAMPLES[:900])
+    body = learner.checkpoint()
+    saw = learner.models[model].inputs.names
+    # Another version's list: two inputs have changed places and one is new, as an upgrade may bring.
+    choice = "logistic.DEFAULT_INPUTS" if model == "adagrad" else "rows.PLAIN_INPUTS"
+    changed = (saw[1], saw[0], *saw[2:], "season_sin")
+    monkeypatch.setattr(f"stream_app.learning.zoo.{choice}", changed)
+    assert create_spec(model).inputs.names == changed
+
+    restored = ChallengedLearner.restore(body, (model,), RULES)
+
+    assert restored.models[model].inputs.names == saw
+    for each in (learner, restored):
+        each.learn(_EXAMPLES[900:])
+    assert restored.losses.closed == learner.losses.closed
+    assert restored.models[model].dump() == learner.models[model].dump()
+
+
+def test_what_cannot_be_read_begins_anew_as_a_challenger_and_is_refused_as_the_champion(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def damaged(learner: ChallengedLearner) -> bytes:
+        saved = msgspec.msgpack.decode(learner.checkpoint())
+        saved["models"]["adagrad"] = {}
+        return msgspec.msgpack.encode(saved)
+
+    learner = ChallengedLearner.restore(_WHOLE, CHALLENGERS, RULES)
+
+    again = ChallengedLearner.restore(damaged(learner), CHALLENGERS, RULES)
+
+    assert "challenger adagrad begins anew" in caplog.text
+    assert again.learned["adagrad"] == 0
+    assert again.learned["adagrad:rate=0.2"] == learner.learned["adagrad:rate=0.2"] > 0
+    assert all("adagrad" not in models for _, models in again.history.entries)
+    learner.take_event(_request("promote", "r1", "adagrad"))
+    with pytest.raises(LearnerRefusedError, match="champion 'adagrad' cannot be read"):
+        ChallengedLearner.restore(damaged(learner), CHALLENGERS, RULES)
