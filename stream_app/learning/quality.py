@@ -4,8 +4,6 @@ Tallies are sums, so they take blocks at a time, merge by addition, and fit a ch
 bins (ties within a bin count one half), which agrees with the exact value to about 0.0005.
 """
 
-from math import log
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -87,9 +85,3 @@ class QualityTally:
         self.predicted *= share
         self.log_loss *= share
         self.squared *= share
-
-
-def log_loss_of(probability: float, churned: bool) -> float:
-    """Return the log loss of one served probability."""
-    safe = min(max(probability, _EDGE), 1.0 - _EDGE)
-    return -log(safe if churned else 1.0 - safe)
