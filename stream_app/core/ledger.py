@@ -105,3 +105,9 @@ class Ledger(msgspec.Struct, array_like=True, gc=False):
     """Named experiments that the customer has entered."""
     proposals: list[Proposal] = []
     """What waits for a person, oldest first."""
+
+    def forget_contacts(self, before_ms: int) -> None:
+        """Drop the contacts before a time, those sent and those that would have been."""
+        for contacts in (self.contacts, self.would_be):
+            if contacts and contacts[0].at_ms < before_ms:
+                contacts[:] = [contact for contact in contacts if contact.at_ms >= before_ms]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from stream_app.core.facts import Facts
-from stream_app.core.ledger import Contact, Ledger
+from stream_app.core.ledger import Contact, Ledger, Proposal
 from stream_app.core.outputs import TIERS, Arm, DecisionOutcome, Intervention
 from stream_app.core.partition import PartitionState
 from stream_app.core.times import DAY_MS
@@ -23,8 +23,8 @@ from stream_app.decisions.policy import (
     draw,
     prior_snapshot,
 )
-from stream_app.decisions.proposals import forget_expired, objection_to, propose, take_approved
-from stream_app.decisions.signals import MEDIUM, URGENT, signals_of
+from stream_app.decisions.proposals import PASSING, forget_expired, objection_to, propose, take_approved
+from stream_app.decisions.signals import MEDIUM, URGENT, complained_since, signals_of
 from stream_app.decisions.telling import Versions, is_news, note_told, record_of
 from stream_app.decisions.types import NOTHING, Act, Decision, DecisionPoint, Mode, Quiet, Suppress
 
@@ -147,13 +147,19 @@ class CatalogueDecider:
         """Decide at one point; reservations are written to `ledger` and `memory` in place."""
         if point.tier < 0:
             return Quiet("no_tier")
-        if ledger.proposals:
-            answered = self._answer(point, ledger)
-            if answered is not None:
-                return answered
+        answered = self._answer(point, ledger) if ledger.proposals else None
+        if isinstance(answered, Act | Suppress):
+            return answered
+        decision = self._go_on(point, ledger, memory)
+        if answered is None or not isinstance(decision, Quiet):
+            return decision
+        return self._no(point, ledger, *answered, is_urgent=True, retry_at_ms=ledger.retry_at_ms)
+
+    def _go_on(self, point: DecisionPoint, ledger: Ledger, memory: PartitionState) -> Decision:
+        """Decide apart from what was approved."""
         if ledger.epoch < 0 or point.now_ms >= ledger.drawn_at_ms + EPOCH_MS:
             return self._begin_epoch(point, ledger, memory)
-        if _complained_since(point.facts, ledger):
+        if complained_since(point.facts, ledger):
             care = self._care(point, ledger, memory)
             if care is not None:
                 return care
@@ -203,7 +209,7 @@ class CatalogueDecider:
 
     def _look(self, point: DecisionPoint, ledger: Ledger) -> _Seen:
         signals = signals_of(point, self.catalogue.guardrails)
-        _forget(ledger, point.now_ms - self._memory_ms)
+        ledger.forget_contacts(point.now_ms - self._memory_ms)
         situation = Situation(point, point.now_ms, ledger, self.catalogue)
         return _Seen(signals, self._eligible(point, signals), situation)
 
@@ -306,30 +312,40 @@ class CatalogueDecider:
         ledger.told += 1
         return Act(intervention, drawn.stay)
 
-    def _answer(self, point: DecisionPoint, ledger: Ledger) -> Decision | None:
-        """Send what a person approved, say why not, or return None where there is nothing to do about it now."""
-        now_ms = point.now_ms
-        for expired in forget_expired(ledger, now_ms):
+    def _answer(self, point: DecisionPoint, ledger: Ledger) -> Act | Suppress | tuple[str, str] | None:
+        """Send what a person approved, or tell once why it is dropped.
+
+        Otherwise return why it still waits (code and sentence), which is in the way of nothing else, or None.
+        """
+        for expired in forget_expired(ledger, point.now_ms):
             if expired.approved_by:
-                sentence = f"{expired.action} was approved by {expired.approved_by}, and had expired by then."
-                return self._no(point, ledger, "expired", sentence, is_urgent=True)
-        approved = [waiting for waiting in ledger.proposals if waiting.approved_by]
-        if not approved:
-            return None
-        waiting = approved[0]
-        situation = Situation(point, now_ms, ledger, self.catalogue)
-        action = self._by_name.get(waiting.action)
-        if action is None:
-            ledger.proposals.remove(waiting)
-            sentence = f"{waiting.action} was approved, but is no longer in the catalogue."
-            return self._no(point, ledger, "drawn_not_eligible", sentence, is_urgent=True)
-        objection = objection_to(action, situation)
-        if objection is None and not self._enabled:
-            objection = ("kill_switch", "Interventions are switched off.")
-        if objection is None:
-            return Act(take_approved(ledger, waiting, action.channel, now_ms), waiting.stay_probability)
-        retry_at_ms = self._retry(ledger, situation) if objection[0] == "quiet_hours" else 0
-        return self._no(point, ledger, *objection, is_urgent=True, retry_at_ms=retry_at_ms)
+                return self._drop(point, ledger, expired, "expired", "it had expired by then.")
+        held: tuple[str, str] | None = None
+        situation = Situation(point, point.now_ms, ledger, self.catalogue)
+        for waiting in [each for each in ledger.proposals if each.approved_by]:
+            action = self._by_name.get(waiting.action)
+            if action is None:
+                ledger.proposals.remove(waiting)
+                return self._drop(point, ledger, waiting, "drawn_not_eligible", "it is no longer in the catalogue.")
+            objection = objection_to(action, situation)
+            if objection is None and not self._enabled:
+                objection = ("kill_switch", "Interventions are switched off.")
+            if objection is None:
+                intervention = take_approved(ledger, waiting, action.channel, point.now_ms)
+                return Act(intervention, waiting.stay_probability)
+            if objection[0] not in PASSING:
+                ledger.proposals.remove(waiting)
+                return self._drop(point, ledger, waiting, *objection)
+            if objection[0] == "quiet_hours":
+                self._retry(ledger, situation)
+            held = held or objection
+        return held
+
+    def _drop(self, point: DecisionPoint, ledger: Ledger, dropped: Proposal, code: str, why: str) -> Suppress:
+        """Tell, whatever was told before, that something approved will not be sent: somebody relies on it."""
+        note_told(point, ledger, code)
+        sentence = f"{dropped.action} was approved by {dropped.approved_by} and is not sent: {why}"
+        return Suppress(record_of(point, ledger, self._arm(point), self._versions, code, sentence))
 
     def _retry(self, ledger: Ledger, situation: Situation) -> int:
         """Note that a decision that quiet hours stopped is tried again at their end; return when."""
@@ -373,22 +389,8 @@ class CatalogueDecider:
         return Suppress(told, retry_at_ms=retry_at_ms)
 
 
-def _complained_since(facts: Facts, ledger: Ledger) -> bool:
-    """Say whether a complaint came after the epoch's draw that has led to no draw yet, the first of its epoch."""
-    complained_ms = facts.last_complaint_ms
-    return complained_ms > ledger.drawn_at_ms and (
-        not ledger.care_at_ms or complained_ms >= ledger.care_at_ms + EPOCH_MS
-    )
-
-
 def _close(ledger: Ledger, drawn: _Drawn) -> None:
     """Note that the epoch's draw was carried out; care beside it leaves it as it is."""
     if not drawn.is_care:
         ledger.drawn_open = False
         ledger.drawn_alternatives = {}
-
-
-def _forget(ledger: Ledger, before_ms: int) -> None:
-    for contacts in (ledger.contacts, ledger.would_be):
-        if contacts and contacts[0].at_ms < before_ms:
-            contacts[:] = [contact for contact in contacts if contact.at_ms >= before_ms]

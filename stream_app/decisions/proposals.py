@@ -16,6 +16,8 @@ from stream_app.decisions.outcomes import WINDOW_MS
 
 ASKED_AGAIN = frozenset({"profiling", "consent", "unsubscribed", "message_complaint", "quiet_hours"})
 """Guardrails that an approved proposal must pass once more."""
+PASSING = frozenset({"quiet_hours", "kill_switch"})
+"""Obstacles that end by themselves or by us: what is approved waits for that. At any other it is dropped."""
 MAX_WAITING = 3
 """Proposals kept of one customer; a new one more drops the oldest, which then cannot be approved any more."""
 UNNAMED = "somebody"

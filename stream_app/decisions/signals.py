@@ -3,8 +3,11 @@
 from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
+from stream_app.core.facts import Facts
+from stream_app.core.ledger import Ledger
 from stream_app.core.times import DAY_MS, MINUTE_MS, from_ms
 from stream_app.decisions.catalogue import Guardrails, Signal
+from stream_app.decisions.policy import EPOCH_DAYS
 from stream_app.decisions.types import DecisionPoint
 
 MEDIUM = 1
@@ -74,3 +77,11 @@ def _birthday_in(year: int, month: int, day: int) -> date:
         return date(year, month, day)
     except ValueError:
         return date(year, month, 1) + timedelta(days=day - 1)
+
+
+def complained_since(facts: Facts, ledger: Ledger) -> bool:
+    """Say whether a complaint came after the epoch's draw that has led to no draw yet, the first of its epoch."""
+    complained_ms = facts.last_complaint_ms
+    return complained_ms > ledger.drawn_at_ms and (
+        not ledger.care_at_ms or complained_ms >= ledger.care_at_ms + EPOCH_DAYS * DAY_MS
+    )

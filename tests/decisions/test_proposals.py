@@ -2,15 +2,16 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from stream_app.core.outputs import Intervention
-from stream_app.core.times import DAY_MS, HOUR_MS, from_ms
+from stream_app.core.times import DAY_MS, HOUR_MS, MINUTE_MS, from_ms
 from stream_app.decisions.decider import EPOCH_MS
 from stream_app.decisions.outcomes import WINDOW_MS
 from stream_app.decisions.proposals import note_approval
 from stream_app.decisions.types import Act, Suppress
-from tests.support.decisions import NOON_MS, Decided, decider, facts, only, point
+from tests.support.decisions import NOON_MS, SHIPPED, Decided, decider, facts, only, point
 
 ANY_TIER = {"low": 0.05, "medium": 0.05, "high": 0.05, "critical": 0.05}
 
@@ -58,3 +59,77 @@ def test_what_a_limit_delayed_waits_as_long_as_its_draw_counts() -> None:
     run.on([point(customer_id=name, at_ms=NOON_MS + 10 * DAY_MS)])
     (waiting,) = run.ledgers[name].proposals
     assert waiting.expires_ms == NOON_MS + EPOCH_MS
+
+
+def test_what_may_no_longer_be_sent_is_dropped_told_once_and_blocks_nothing() -> None:
+    run, proposal = proposed(expires_hours=504)
+    name = proposal.customer_id
+    ledger = run.ledgers[name]
+    note_approval(ledger, proposal.intervention_id, "Ada")
+    left = facts(unsubscribed_ms=NOON_MS, unsubscribed_channels=("all",))
+    # Told of another action the day before: who approved is told all the same.
+    ledger.standing_told["unsubscribed"] = NOON_MS
+    run.on([point(customer_id=name, at_ms=NOON_MS + day * DAY_MS, facts=left) for day in (1, 2, 3)])
+    told = [each.suppressed for each in run.those(Suppress)[1:]]
+    assert [each.reason for each in told] == ["unsubscribed"]
+    assert "loyalty-points was approved by Ada" in told[0].detail
+    assert ledger.proposals == []
+    run.by = decider()
+    run.on([point(customer_id=name, at_ms=NOON_MS + EPOCH_MS)])
+    assert ledger.draws == 2
+
+
+NIGHT_MS = NOON_MS + 10 * HOUR_MS
+MORNING_MS = NOON_MS + 18 * HOUR_MS
+
+
+def approved(*names: str) -> tuple[Decided, str]:
+    """Return a run in which these were approved, oldest first, and of whom; all of them may be drawn anew."""
+    catalogue = SHIPPED.model_copy(update={"actions": tuple(a for a in SHIPPED.actions if a.name in names)})
+    run, proposal = proposed(names[0], signals=["risk"], expires_hours=504)
+    ledger = run.ledgers[proposal.customer_id]
+    (first,) = ledger.proposals
+    ledger.proposals = [
+        msgspec.structs.replace(
+            first,
+            intervention_id=name,
+            action=name,
+            approved_by="Ada",
+            body=proposal.model_copy(update={"action": name}).model_dump_json().encode(),
+        )
+        for name in names
+    ]
+    run.by = decider(catalogue)
+    return run, proposal.customer_id
+
+
+def test_what_waits_for_the_morning_holds_up_no_other_approval() -> None:
+    run, name = approved("care-sms", "care-email")
+    run.on([point(customer_id=name, at_ms=NIGHT_MS)])
+    assert [act.intervention.action for act in run.those(Act)] == ["care-email"]
+    assert run.ledgers[name].retry_at_ms == MORNING_MS
+    run.on([point(customer_id=name, at_ms=MORNING_MS)])
+    assert [act.intervention.action for act in run.those(Act)] == ["care-email", "care-sms"]
+
+
+def test_what_waits_for_the_morning_is_told_once_and_the_epoch_goes_on() -> None:
+    run, name = approved("care-sms")
+    run.by = decider()
+    ledger = run.ledgers[name]
+    ledger.drawn_at_ms = NIGHT_MS - EPOCH_MS
+    run.on([point(customer_id=name, at_ms=NIGHT_MS + minute * MINUTE_MS) for minute in range(3)])
+    assert [each.suppressed.reason for each in run.those(Suppress)[1:]].count("quiet_hours") == 1
+    assert ledger.draws == 2
+    assert [waiting.action for waiting in ledger.proposals] == ["care-sms"]
+
+
+def test_switched_off_what_was_approved_waits_and_draws_are_made() -> None:
+    run, name = approved("loyalty-points")
+    run.by = decider(SHIPPED, enabled=False)
+    run.on([point(customer_id=name, at_ms=NOON_MS + day * DAY_MS) for day in (1, 13)])
+    ledger = run.ledgers[name]
+    assert (len(ledger.proposals), len(run.those(Act))) == (1, 0)
+    assert {each.suppressed.reason for each in run.those(Suppress)[1:]} == {"kill_switch"}
+    run.by = decider(SHIPPED)
+    run.on([point(customer_id=name, at_ms=NOON_MS + 13 * DAY_MS + HOUR_MS)])
+    assert [act.intervention.action for act in run.those(Act)] == ["loyalty-points"]
