@@ -95,10 +95,11 @@ class PolicyLearner:
 
         A draw that was to act and did not (a limit, a mode) is no evidence on the action, and a biased one on doing
         nothing. The holdout tells what is usual, and nothing of uplifts: who was never contacted differs by more than
-        this one decision from who was. The caller drops repeats.
+        this one decision from who was. Care lies within the window of another draw, and one order must not speak for
+        two. The caller drops repeats.
         """
         contacted = outcome.arm == "treatment" and outcome.action != NOTHING
-        if len(outcome.context) != WIDTH or outcome.value_at_stake <= 0:
+        if outcome.is_care or len(outcome.context) != WIDTH or outcome.value_at_stake <= 0:
             return False
         if contacted and (not outcome.sent or outcome.action not in self._blocks):
             return False

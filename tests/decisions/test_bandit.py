@@ -74,6 +74,7 @@ def test_what_was_not_sent_is_no_evidence_and_the_holdout_is() -> None:
     assert not learner.learn(sent.model_copy(update={"sent": False}))
     assert not learner.learn(sent.model_copy(update={"action": "unknown"}))
     assert not learner.learn(sent.model_copy(update={"value_at_stake": 0.0}))
+    assert not learner.learn(sent.model_copy(update={"is_care": True}))
     assert learner.learn(next(o for o in log if o.arm == "holdout"))
 
 
