@@ -47,7 +47,7 @@ class TrainerGate:
     feeder
         What feeds; it is flushed before each wait.
     patience_seconds
-        How long one wait may take with nothing moving.
+        How long one wait may take, whether anything moves meanwhile or not.
     """
 
     def __init__(self, settings: Settings, feeder: Feeder, patience_seconds: float = PATIENCE_SECONDS) -> None:

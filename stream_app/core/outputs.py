@@ -94,7 +94,7 @@ class Intervention(_Output):
     model_version: str
     policy_version: str
     catalogue_version: str
-    trigger: str = Field(description="What kind of point led here: order, review, feedback, tier_change, timer.")
+    trigger: str = Field(description="What kind of point led here: order, review, feedback, tier_change, timer, retry.")
     event_time: AwareDatetime
     decided_at: AwareDatetime = Field(description="Event time that the partition had reached.")
     expires_at: AwareDatetime

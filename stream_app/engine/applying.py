@@ -22,7 +22,7 @@ from stream_app.engine.calendar import cart_due_ms
 from stream_app.engine.policy import EnginePolicy
 from stream_app.sentiment.protocol import Sentiment
 
-Trigger = Literal["click", "order", "review", "feedback", "look", "cart_left"]
+Trigger = Literal["click", "order", "review", "feedback"]
 
 
 class Applier:

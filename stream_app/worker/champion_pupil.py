@@ -34,7 +34,9 @@ def rules_of(settings: Settings) -> PromotionRules:
 
 
 class ChampionPupil(ChurnPupil):
-    """Publishes at once when the champion changes, and each event until it is certain that it was sent.
+    """Is due as soon as the champion changes, and publishes each event until it is certain that it was sent.
+
+    The trainer publishes what is due, but never sooner than `snapshot_seconds` after this pupil's last publication.
 
     A publication is sent after the checkpoint that holds it. So an event leaves the memory with the next publication,
     which proves that the last one went out; after a crash in between it is sent again under the same id.
