@@ -259,7 +259,7 @@ class ChallengedLearner:
         return FrozenWeights(model.inputs, body, learned.offset, learned.form)
 
     def _begin_day(self, due_ms: int) -> None:
-        """Set weights aside before the first example of a new day is learned, and close the week if it is over."""
+        """Set weights aside before the first example of a new day is learned, and close a week that is over."""
         if len(self.models) == 1:
             return
         frozen = {name: self._frozen(name, model) for name, model in self.models.items() if self._may_judge(name)}
@@ -355,7 +355,7 @@ class ChallengedLearner:
         """Begin all comparisons anew: against another champion, nothing is known yet."""
         self.have_served.add(self.champion)
         self.selection = {}
-        self.court.meet([name for name in self.models if self._may_judge(name)], self._week())
+        self.court.meet([name for name in self.models if self._may_judge(name)], self.losses.open_from(self._week()))
 
     def _week(self) -> int:
         return self.frontier_ms // WEEK_MS

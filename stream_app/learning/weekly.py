@@ -76,6 +76,10 @@ class WeeklyLosses:
             sums[segment] -= weight * log(safe if churned else 1.0 - safe)
             now.seen[model] = now.seen.get(model, 0) + 1
 
+    def open_from(self, week: int) -> int:
+        """Return the first week from `week` on that is not closed: what a comparison begun now may still count."""
+        return max(week, self.closed[-1].number + 1) if self.closed else week
+
     def close_before(self, week: int) -> bool:
         """Close the open week if it lies before `week` and holds enough; return whether one was closed."""
         now = self.open

@@ -54,6 +54,18 @@ def _contest(rules: PromotionRules) -> ChallengedLearner:
 _TURNING = list(chain.from_iterable(stream(2, 90, 200, turns=(20, 52))))
 
 
+def test_the_week_that_promoted_does_not_count_for_what_is_compared_next() -> None:
+    learner = _contest(RULES)
+    for example in _TURNING:
+        before, closed = learner.champion, len(learner.losses.closed)
+        learner.learn([example])
+        if learner.champion != before:
+            assert len(learner.losses.closed) == closed + 1
+            assert set(learner.court.met.values()) == {learner.losses.closed[-1].number + 1}
+            return
+    raise AssertionError("nobody was promoted")
+
+
 def test_under_drift_evidence_promotes_and_rolls_back() -> None:
     learner = _contest(RULES)
     learner.learn(_TURNING)
