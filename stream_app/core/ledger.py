@@ -9,6 +9,8 @@ class Contact(msgspec.Struct, array_like=True, frozen=True, gc=False):
     at_ms: int
     action: str
     channel: str
+    draw: int = -1
+    """Number of the draw that led to it."""
 
 
 class OpenDraw(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -61,6 +63,8 @@ class Proposal(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """The whole intervention as JSON: what is approved is what is sent."""
     approved_by: str = ""
     """Who approved it; it is sent at the first decision point from then on at which the guardrails let it pass."""
+    draw: int = -1
+    """Number of the draw that led to it."""
 
 
 class Ledger(msgspec.Struct, array_like=True, gc=False):
@@ -105,6 +109,8 @@ class Ledger(msgspec.Struct, array_like=True, gc=False):
     """Named experiments that the customer has entered."""
     proposals: list[Proposal] = []
     """What waits for a person, oldest first."""
+    drawn_number: int = -1
+    """Number of the epoch's draw; one of care may follow it."""
 
     def forget_contacts(self, before_ms: int) -> None:
         """Drop the contacts before a time, those sent and those that would have been."""

@@ -38,6 +38,7 @@ class _Drawn(NamedTuple):
 
     action: Action
     alternatives: Mapping[str, float]
+    number: int
     stay: float = 1.0
     """Probability with which this draw would have left the customer uncontacted, by what is sent at once."""
     stay_if_approved: float = 1.0
@@ -201,7 +202,8 @@ class CatalogueDecider:
         allowed, code, sentence = passing(fitting, seen.situation)
         if not allowed:
             return self._stopped(point, ledger, seen, code, sentence)
-        return self._carry_out(point, ledger, memory, _Drawn(allowed[0], ledger.drawn_alternatives, is_new=False))
+        drawn = _Drawn(allowed[0], ledger.drawn_alternatives, ledger.drawn_number, is_new=False)
+        return self._carry_out(point, ledger, memory, drawn)
 
     def _stopped(self, point: DecisionPoint, ledger: Ledger, seen: _Seen, code: str, sentence: str) -> Decision:
         retry_at_ms = self._retry(ledger, seen.situation) if code == "quiet_hours" else 0
@@ -249,13 +251,13 @@ class CatalogueDecider:
         choice = choose(most_urgent(permitted), point, self.catalogue, self.policy)
         epoch = now_ms // EPOCH_MS
         salt = f"{self._salt}/care/{now_ms}" if is_care else self._salt
-        name = draw(choice, point.customer_id, epoch, salt)
+        name, number = draw(choice, point.customer_id, epoch, salt), ledger.draws
         if is_care:
             ledger.care_at_ms = now_ms
         else:
             ledger.epoch = epoch
             ledger.drawn_at_ms = now_ms
-            ledger.drawn = name
+            ledger.drawn, ledger.drawn_number = name, number
             ledger.drawn_propensity = choice.probabilities[name]
             ledger.drawn_alternatives = choice.probabilities if name != NOTHING else {}
             ledger.drawn_open = name != NOTHING
@@ -269,7 +271,7 @@ class CatalogueDecider:
             )
             return Suppress(told, stay)
         stay_if_approved = self._stay(point, choice, permitted, frozenset({"live", "approve"}))
-        drawn = _Drawn(action, choice.probabilities, stay, stay_if_approved, is_care=is_care)
+        drawn = _Drawn(action, choice.probabilities, number, stay, stay_if_approved, is_care=is_care)
         return self._carry_out(point, ledger, memory, drawn)
 
     def _stay(self, point: DecisionPoint, choice: Choice, permitted: Sequence[Action], sent: frozenset[Mode]) -> float:
@@ -285,7 +287,7 @@ class CatalogueDecider:
         """Take the drawn action through arm, mode and limits."""
         now_ms, action = point.now_ms, drawn.action
         cost = committed_cost(action, point.facts.mean_amount)
-        contact = Contact(now_ms, action.name, action.channel)
+        contact = Contact(now_ms, action.name, action.channel, drawn.number)
         if self._arm(point) == "holdout":
             sentence = "The customer belongs to the holdout, which is never contacted."
             return self._would_be(point, ledger, drawn, contact, "holdout", sentence)
@@ -303,7 +305,7 @@ class CatalogueDecider:
         intervention = intervention_of(point, action, drawn.alternatives, cost, self.catalogue, self.policy)
         if action.mode == "approve":
             drawn_ms = now_ms if drawn.is_care else ledger.drawn_at_ms
-            intervention = propose(ledger, intervention, drawn.stay_if_approved, drawn_ms)
+            intervention = propose(ledger, intervention, drawn.stay_if_approved, drawn_ms, drawn.number)
             expiry = f"{intervention.expires_at:%Y-%m-%d %H:%M}"
             sentence = f"{action.name} waits for a person's approval until {expiry} UTC."
             return self._would_be(point, ledger, drawn, contact, "approval", sentence, intervention)

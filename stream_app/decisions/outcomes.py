@@ -106,7 +106,8 @@ def mature_draws(
 def _outcome(
     customer_id: str, draw: OpenDraw, ledger: Ledger, facts: Facts, at_ms: int, arm: Arm, catalogue: Catalogue
 ) -> DecisionOutcome:
-    sent = any(c.action == draw.action and draw.at_ms <= c.at_ms < draw.at_ms + WINDOW_MS for c in ledger.contacts)
+    # By its number, not by its action: a draw of care may be of the same action, in the window of another.
+    sent = any(contact.draw == draw.number and contact.at_ms < draw.at_ms + WINDOW_MS for contact in ledger.contacts)
     redeemed = sent and _redeemed(draw, facts)
     unsubscribed = facts.unsubscribed_ms >= draw.at_ms
     complained = facts.message_complaint_ms >= draw.at_ms

@@ -24,11 +24,13 @@ UNNAMED = "somebody"
 """Who approved where the approval does not say."""
 
 
-def propose(ledger: Ledger, intervention: Intervention, stay_probability: float, drawn_ms: int) -> Intervention:
+def propose(
+    ledger: Ledger, intervention: Intervention, stay_probability: float, drawn_ms: int, draw: int
+) -> Intervention:
     """Keep a proposal until it is answered or expires, and return it as it waits.
 
-    It expires no later than the attribution window of its draw, made at `drawn_ms`, ends: a contact after that would
-    belong to no outcome.
+    It expires no later than the attribution window of its draw, number `draw`, made at `drawn_ms`, ends: a
+    contact after that would belong to no outcome.
     """
     expires_ms = min(to_ms(intervention.expires_at), drawn_ms + WINDOW_MS)
     intervention = intervention.model_copy(update={"expires_at": from_ms(expires_ms)})
@@ -39,6 +41,7 @@ def propose(ledger: Ledger, intervention: Intervention, stay_probability: float,
         expires_ms=expires_ms,
         stay_probability=stay_probability,
         body=intervention.model_dump_json().encode("utf-8"),
+        draw=draw,
     )
     ledger.proposals = [*ledger.proposals, waiting][-MAX_WAITING:]
     return intervention
@@ -74,8 +77,8 @@ def objection_to(action: Action, situation: Situation) -> tuple[str, str] | None
 def take_approved(ledger: Ledger, waiting: Proposal, channel: str, now_ms: int) -> Intervention:
     """Return what was approved, as it is sent now, and enter it in the ledger as the contact that it becomes."""
     ledger.proposals.remove(waiting)
-    reserved = Contact(waiting.proposed_ms, waiting.action, channel)
+    reserved = Contact(waiting.proposed_ms, waiting.action, channel, waiting.draw)
     ledger.would_be[:] = [contact for contact in ledger.would_be if contact != reserved]
-    ledger.contacts.append(Contact(now_ms, waiting.action, channel))
+    ledger.contacts.append(Contact(now_ms, waiting.action, channel, waiting.draw))
     intervention = Intervention.model_validate_json(waiting.body)
     return intervention.model_copy(update={"approved_by": waiting.approved_by, "approved_at": from_ms(now_ms)})

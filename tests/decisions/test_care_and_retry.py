@@ -7,6 +7,7 @@ import pytest
 
 from stream_app.core.outputs import DecisionOutcome
 from stream_app.core.times import DAY_MS, HOUR_MS, to_ms
+from stream_app.decisions.catalogue import Catalogue
 from stream_app.decisions.decider import EPOCH_MS
 from stream_app.decisions.types import NOTHING, Act, DecisionPoint, Quiet, Suppress
 from tests.support.decisions import NOON_MS, SHIPPED, Decided, decider, facts, guarded, only, point
@@ -60,6 +61,27 @@ def test_care_leaves_the_epoch_as_it_is_and_has_an_outcome_of_its_own() -> None:
     assert [(outcome.number, outcome.is_care) for outcome in told] == [(0, False), (1, True)]
     run.on([point(at_ms=NOON_MS + EPOCH_MS)])
     assert drawn_at(run, NOON_MS + EPOCH_MS)
+
+
+def test_a_contact_is_counted_for_the_draw_that_led_to_it_alone() -> None:
+    raw = only("care-email").model_dump(mode="json")
+    raw["guardrails"] |= {"budget": {"count_per_day": 1}, "complaint_cooldown_days": 0}
+    day, found = NOON_MS // DAY_MS, 0
+    for number in range(20):
+        name = f"c{number}"
+        run = Decided(decider(Catalogue.model_validate(raw)))
+        run.memory.budget_day, run.memory.budget_count = day, 1
+        run.on([complaint(name, NOON_MS), complaint(name, NOON_MS + DAY_MS)])
+        both = run.ledgers[name].draws == 2 and run.ledgers[name].act_draws == 2
+        if not both or not run.those(Act):
+            continue
+        found += 1
+        told = run.by.mature(name, run.ledgers[name], facts(), NOON_MS + DAY_MS + EPOCH_MS)
+        assert [(outcome.action, outcome.is_care, outcome.sent) for outcome in told] == [
+            ("care-email", False, False),
+            ("care-email", True, True),
+        ]
+    assert found
 
 
 def test_the_holdout_would_be_cared_for_at_the_same_draws() -> None:
