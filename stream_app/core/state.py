@@ -162,6 +162,14 @@ class Observation(msgspec.Struct, array_like=True, gc=False):
     """Probability of having stayed uncontacted so far."""
 
 
+class FurtherObservation(Observation, array_like=True, gc=False):
+    """The same moment under a longer horizon: with features, score, answer and contacts of its own."""
+
+    horizon_days: int = 0
+    handed_ms: int = 0
+    """Event time at which the label is handed over: the end of the horizon and the allowed lateness."""
+
+
 class ScoreState(msgspec.Struct, array_like=True, gc=False):
     """The newest score, what was last published, and one score about a week old for the velocity."""
 
@@ -203,6 +211,8 @@ class CustomerState(msgspec.Struct, array_like=True, gc=False):
     """When the visit under way counts as left with goods in its cart; 0 while none are."""
     erased_ms: int = 0
     """When a tombstone erased the customer: only `sources` is kept, so that old records cannot bring the rest back."""
+    further: list[FurtherObservation] | None = None
+    """Observations under further horizons, at most 16 of each, by the time of their labels; None: there are none."""
 
 
 def new_state() -> CustomerState:
