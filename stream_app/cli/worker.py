@@ -11,7 +11,8 @@ from stream_app.worker.intake import DeadLetterFloodError
 from stream_app.worker.ownership import FencedError, SourceRecreatedError
 from stream_app.worker.pipeline import CoPartitioningError
 from stream_app.worker.publisher import PublishError
-from stream_app.worker.run import TopicSetupError, WorkerCrashedError, run_worker
+from stream_app.worker.run import WorkerCrashedError, run_worker
+from stream_app.worker.source_topics import TopicSetupError
 
 _ENVIRONMENT = (
     ChangelogError,

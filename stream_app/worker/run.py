@@ -18,9 +18,8 @@ from stream_app.adapters.metrics import Metrics
 from stream_app.adapters.stores import MemoryStore, PartitionStore
 from stream_app.adapters.stores_rocksdb import RocksdbStore
 from stream_app.core.times import SECOND_MS, from_ms
-from stream_app.core.topics import CUSTOMER_TOPICS, Topic
+from stream_app.core.topics import Topic
 from stream_app.settings import Settings
-from stream_app.wire.partition_record import SourcePosition
 from stream_app.worker.aligner import Aligner
 from stream_app.worker.app import WorkerApp, create_app, ends_of, register_customer_agent
 from stream_app.worker.batches import Batcher, BatchPolicy
@@ -29,11 +28,12 @@ from stream_app.worker.changelog import Changelog
 from stream_app.worker.http import HttpServices
 from stream_app.worker.intake import Intake
 from stream_app.worker.outgoing import Outgoing
-from stream_app.worker.ownership import Ownership, SourceRecreatedError
+from stream_app.worker.ownership import Ownership
 from stream_app.worker.pipeline import Pipeline, sources_of
 from stream_app.worker.policies import PolicyFollower
 from stream_app.worker.publisher import Publisher, new_producer
 from stream_app.worker.snapshots import SnapshotFollower
+from stream_app.worker.source_topics import ALIGNED, look_at_topics, refuse_recreated
 from stream_app.worker.views import LiveViews
 
 logger = logging.getLogger(__name__)
@@ -49,12 +49,6 @@ objects a round, the collector goes through it again and again, which took 5 of 
 
 CACHED_STATES = 40_000
 """Decoded states that a worker keeps, over all partitions."""
-
-ALIGNED = (*CUSTOMER_TOPICS, Topic.REROUTED, Topic.TICKS)
-
-
-class TopicSetupError(RuntimeError):
-    """Topics are missing or have partition counts that cannot work; the message says which and what to do."""
 
 
 class WorkerCrashedError(RuntimeError):
@@ -92,7 +86,7 @@ async def build_worker(settings: Settings, metrics: Metrics) -> Worker:
     """
     producer = await _start_producer(settings)
     try:
-        foreign = await _look_at_topics(settings, producer)
+        foreign = await look_at_topics(settings, producer)
     except BaseException:
         await producer.stop()
         raise
@@ -143,7 +137,7 @@ async def build_worker(settings: Settings, metrics: Metrics) -> Worker:
                 for number, owned in pipeline.owned.items()
                 for role, position in owned.positions.items()
             }
-            _refuse_recreated(settings, held, await ends_of(consumer, held) if held else {})
+            refuse_recreated(settings, held, await ends_of(consumer, held) if held else {})
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or not task.cancelling():
@@ -320,53 +314,6 @@ async def _start_producer(settings: Settings) -> AIOKafkaProducer:
         await producer.stop()
         raise
     return producer
-
-
-async def _look_at_topics(settings: Settings, producer: AIOKafkaProducer) -> list[Topic]:
-    """Return the input topics with another partition count than the customers', having refused what cannot work."""
-    cluster = await producer.client.fetch_all_metadata()
-    known = cluster.topics()
-    names = {role.value: settings.topic(role) for role in Topic} | {"changelog": settings.changelog_topic}
-    optional = {Topic.PRODUCTS.value, Topic.CALENDAR.value}
-    missing = [name for role, name in names.items() if name not in known and role not in optional]
-    if missing:
-        raise TopicSetupError(
-            f"topics are missing on {settings.bootstrap}: {', '.join(missing)}. Create them with 'stream-app topics "
-            "create', or name your own by STREAM_APP_TOPIC_... (see 'stream-app settings')"
-        )
-    foreign = []
-    for role in (*ALIGNED, "changelog"):
-        count = len(cluster.partitions_for_topic(names[role]) or ())
-        if count == settings.partitions:
-            continue
-        if role not in CUSTOMER_TOPICS:
-            raise TopicSetupError(
-                f"{names[role]} has {count} partitions, and STREAM_APP_PARTITIONS is {settings.partitions}: they must "
-                "agree, and never change for the life of an app id. Set it as it was, or begin with a new "
-                "STREAM_APP_APP_ID ('stream-app topics check' shows all differences)"
-            )
-        logger.warning(
-            "%s has %d partitions, and customers have %d: all its records are re-published by customer, which costs "
-            "time and the order between topics",
-            names[role],
-            count,
-            settings.partitions,
-        )
-        foreign.append(Topic(role))
-    return foreign
-
-
-def _refuse_recreated(
-    settings: Settings, held: dict[tuple[str, int], SourcePosition], ends: dict[tuple[str, int], int]
-) -> None:
-    for (topic, partition), position in held.items():
-        end = ends.get((topic, partition))
-        if end is not None and position.epoch == settings.source_epoch and position.next_offset > end:
-            raise SourceRecreatedError(
-                f"{topic}/{partition} ends at offset {end}, but was processed up to {position.next_offset}: it was "
-                "deleted and created again, and its new records would be taken for old ones. If that was meant, set "
-                f"STREAM_APP_SOURCE_EPOCH={settings.source_epoch + 1} for all workers and start again"
-            )
 
 
 async def _watch_faust(app: WorkerApp) -> None:

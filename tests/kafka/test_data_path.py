@@ -18,7 +18,8 @@ from stream_app.wire.state_codec import encode_state
 from stream_app.worker.intake import DeadLetterFloodError
 from stream_app.worker.offsets import SourcePartition
 from stream_app.worker.ownership import SourceRecreatedError
-from stream_app.worker.run import TopicSetupError, build_worker, open_store
+from stream_app.worker.run import build_worker, open_store
+from stream_app.worker.source_topics import TopicSetupError
 from tests.support import kafka as bench
 from tests.support import logs
 from tests.support.kafka import Broker, NewSettings

@@ -37,7 +37,8 @@ from stream_app.worker.changelog import Changelog
 from stream_app.worker.outgoing import Outgoing
 from stream_app.worker.publisher import Publisher
 from stream_app.worker.restoring import Restored, Restorer
-from stream_app.worker.run import ALIGNED, Worker, build_worker, running
+from stream_app.worker.run import Worker, build_worker, running
+from stream_app.worker.source_topics import ALIGNED
 from tests.support import logs
 from tests.support.probe import GroupProbe
 

@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError
 from stream_app.adapters.clients import client_arguments
 from stream_app.adapters.consumers import stop_consumer
 from stream_app.settings import Settings
-from stream_app.worker.run import ALIGNED
+from stream_app.worker.source_topics import ALIGNED
 
 ATTEMPTS = 100
 PAUSE_SECONDS = 0.3
