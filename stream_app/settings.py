@@ -177,6 +177,17 @@ class Settings(BaseSettings):
         default="as_written",
         description="What counts where nobody stated a consent; as_written: as the catalogue says.",
     )
+    fairness_attributes: Annotated[tuple[str, ...], Field(max_length=4)] = Field(
+        default=(),
+        description="Attributes that profiles declare by which contacts, offers and errors are compared, as JSON: "
+        '["gender"]. They are never features.',
+    )
+    fairness_ratio: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.8, description="A group that certainly gets less than this share of another's alarms (four fifths)."
+    )
+    fairness_error: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.05, description="Certain distance of two groups' mean errors of the score that alarms."
+    )
 
     # --- the worker
     max_chunk_records: Annotated[int, Field(ge=1)] = Field(

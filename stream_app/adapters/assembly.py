@@ -35,6 +35,7 @@ def policy_of(settings: Settings) -> EnginePolicy:
         tier_losses=(settings.tier_medium_loss, settings.tier_high_loss, settings.tier_critical_loss),
         recommend_share=settings.recommend_share,
         score_change=settings.score_change,
+        fairness_attributes=settings.fairness_attributes,
     )
 
 

@@ -31,6 +31,8 @@ class TrainingExample(msgspec.Struct, frozen=True):
     contacts: int = 0
     arm: int = 0
     stay_propensity: float = 1.0
+    groups: dict[str, str] = {}
+    """What the customer declares of the attributes of STREAM_APP_FAIRNESS_ATTRIBUTES; never learned from."""
 
 
 class PopulationDay(msgspec.Struct, frozen=True):

@@ -168,6 +168,16 @@ class DecisionOutcome(_Output):
         default={}, description="Configured share of every arm of these, the one that others are compared with first."
     )
     is_care: bool = Field(default=False, description="Drawn because of a complaint, within the window of another draw.")
+    course: tuple[float, ...] = Field(
+        default=(), description="Where the customer stood at the draw, as a policy over sequences sees it."
+    )
+    course_after: tuple[float, ...] = Field(default=(), description="The same when the window ended.")
+    last_action: str = Field(default="", description="Action of the contact before the draw; empty: none for 45 days.")
+    offer: float = Field(default=0.0, description="Cost of the contact and of its incentive, had it been taken.")
+    groups: dict[str, str] = Field(
+        default={},
+        description="What the customer declares of STREAM_APP_FAIRNESS_ATTRIBUTES: for the fairness report alone.",
+    )
 
 
 class DeadLetter(_Output):

@@ -13,6 +13,7 @@ from stream_app.core.ledger import Ledger, OpenDraw
 from stream_app.core.outputs import TIERS, Arm, DecisionOutcome
 from stream_app.core.times import DAY_MS, from_ms
 from stream_app.decisions.catalogue import Action, Catalogue, Experiment
+from stream_app.decisions.courses import Course, course_of
 from stream_app.decisions.policy import EPOCH_DAYS, Choice, circumstances_of, context_from, incentive_of
 from stream_app.decisions.telling import Versions
 from stream_app.decisions.types import NOTHING, DecisionPoint
@@ -34,6 +35,7 @@ def open_draw(
     versions: Versions,
     *,
     experiments: Mapping[Experiment, str],
+    course: Course,
     is_care: bool = False,
 ) -> None:
     """Note a draw that was just made.
@@ -50,6 +52,8 @@ def open_draw(
         Of policy and catalogue.
     experiments
         Those that the customer enters with it, and its arm of each.
+    course
+        Where the customer stood.
     is_care
         Drawn because of a complaint, within the window of another draw.
     """
@@ -80,6 +84,8 @@ def open_draw(
             opened=facts.opened,
             clicked=facts.clicked,
             responded=facts.responded,
+            course=course.columns,
+            last_action=course.last_action,
         )
     )
     ledger.draws += 1
@@ -146,6 +152,10 @@ def _outcome(
         experiments=draw.experiments,
         experiment_shares=draw.experiment_shares,
         is_care=draw.is_care,
+        course=draw.course,
+        course_after=course_of(facts, ledger, at_ms, catalogue.incentives).columns,
+        last_action=draw.last_action,
+        offer=round(draw.cost + draw.incentive, 4),
     )
 
 

@@ -34,7 +34,7 @@ from stream_app.engine.bursts import Bursts
 from stream_app.engine.calendar import is_eligible, leaves_observation, look_after, next_due_ms, take_retry
 from stream_app.engine.concluding import DECIDING_TRIGGERS, Concluder
 from stream_app.engine.days import close_days, open_day
-from stream_app.engine.examples import example_of
+from stream_app.engine.examples import example_of, with_groups
 from stream_app.engine.points import Block, Point
 from stream_app.engine.policy import EnginePolicy
 from stream_app.engine.shard import Shard, StateStore
@@ -272,7 +272,7 @@ class Engine:
         while state.pending and state.pending[0].at_ms + self._label_delay_ms <= due_ms:
             if customer_id in block.customers:
                 self._concluder.settle(shard, block, effects)
-            self._hand_over(shard, customer_id, state.pending.pop(0), effects)
+            self._hand_over(shard, customer_id, state, effects)
         if state.ledger is not None and 0 < outcome_due_ms(state.ledger) <= due_ms:
             if customer_id in block.customers:
                 self._concluder.settle(shard, block, effects)
@@ -292,7 +292,7 @@ class Engine:
         self, customer_id: str, state: CustomerState, ledger: Ledger, due_ms: int, effects: Effects
     ) -> None:
         for outcome in self.decider.mature(customer_id, ledger, facts_of(state), due_ms):
-            effects.outputs.append(Output(Topic.OUTCOMES, customer_id, outcome))
+            effects.outputs.append(Output(Topic.OUTCOMES, customer_id, with_groups(outcome, state, self.policy)))
             effects.counts["outcomes"] += 1
 
     def _look(
@@ -351,13 +351,11 @@ class Engine:
         block.add(point, raw_row(state, point.scored_ms, kind), retry_ms)
         effects.counts["points"] += 1
 
-    def _hand_over(self, shard: Shard, customer_id: str, observation: Observation, effects: Effects) -> None:
-        """Release a label at T + H plus the allowed lateness, never earlier."""
-        memory = shard.memory
-        memory.example_sequence += 1
-        example = example_of(
-            observation, customer_id, shard.partition, memory.example_sequence, self.policy.horizon_days
-        )
+    def _hand_over(self, shard: Shard, customer_id: str, state: CustomerState, effects: Effects) -> None:
+        """Release the oldest label at T + H plus the allowed lateness, never earlier."""
+        shard.memory.example_sequence += 1
+        number = shard.memory.example_sequence
+        example = example_of(state.pending.pop(0), state, customer_id, shard.partition, number, self.policy)
         effects.outputs.append(Output(Topic.TRAINING, str(shard.partition), example))
         effects.counts["examples"] += 1
 

@@ -41,3 +41,5 @@ class EnginePolicy(msgspec.Struct, frozen=True):
     """Share of customers whose purchases product picks are made from: about 0.4 KB of memory each."""
     thin: bool = True
     """Thin the observations of busy customers to 16; evaluation scores all."""
+    fairness_attributes: tuple[str, ...] = ()
+    """Declared attributes that labels and outcomes carry along, for fairness reports; nothing else looks at them."""
