@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from types import TracebackType
@@ -12,6 +13,7 @@ from aiokafka.errors import KafkaError
 
 from stream_app.adapters.clients import client_arguments
 from stream_app.bench.processes import Contender, cpu_seconds, peak_memory_mebibytes
+from stream_app.core.topics import Topic
 from stream_app.settings import Settings
 
 SAMPLE_SECONDS = 0.25
@@ -29,6 +31,8 @@ class Sample(NamedTuple):
 
     at_seconds: float
     committed: int
+    clicks: int
+    """Of the committed events."""
     cpu_seconds: float
     broker_cpu_seconds: float
 
@@ -46,6 +50,8 @@ class Measured(NamedTuple):
     """From the start of the process to its first commit: imports, joining, restoring."""
     drained: bool
     """The backlog ended before the window did."""
+    click_share: float
+    """Of the measured events: a contender that reads its topics unmerged meets another mix than was fed, for a while."""
 
 
 def window_of(samples: Sequence[Sample]) -> tuple[Sample, Sample] | None:
@@ -73,11 +79,19 @@ class Commits:
 
     async def total(self) -> int:
         """Return the number of committed events; 0 while the group is unknown."""
+        return sum((await self.by_topic()).values())
+
+    async def by_topic(self) -> Counter[str]:
+        """Return the numbers of committed events; empty while the group is unknown."""
         try:
             offsets = await self._admin.list_consumer_group_offsets(self._group)
         except KafkaError:
-            return 0
-        return sum(max(0, found.offset) for tp, found in offsets.items() if tp.topic in self._topics)
+            return Counter()
+        counts: Counter[str] = Counter()
+        for tp, found in offsets.items():
+            if tp.topic in self._topics:
+                counts[tp.topic] += max(0, found.offset)
+        return counts
 
 
 class Watch:
@@ -138,16 +152,18 @@ class Watch:
             sum(peak for peak in peaks if peak is not None) or None,
             round(started, 1),
             self._is_drained(samples[-1]),
+            round((last.clicks - first.clicks) / events, 3),
         )
 
     def _is_drained(self, sample: Sample) -> bool:
         return sample.committed >= self._backlog
 
     async def _sample(self) -> Sample:
-        committed = await self._commits.total()
+        counts = await self._commits.by_topic()
+        clicks = sum(count for topic, count in counts.items() if topic.endswith(Topic.CLICKSTREAM.value))
         cpu = sum(cpu_seconds(contender.pid) or 0.0 for contender in self._contenders)
         broker = cpu_seconds(self._broker_pid) if self._broker_pid is not None else None
-        return Sample(time.monotonic(), committed, cpu, broker or 0.0)
+        return Sample(time.monotonic(), counts.total(), clicks, cpu, broker or 0.0)
 
     async def _wait_until_they_work(self, limit_seconds: float) -> None:
         """Wait for the first commit; of several, for the first after all of them have said that they are at work."""

@@ -31,7 +31,10 @@ def ratios(standings: Sequence[Standing]) -> dict[str, float]:
 def as_table(conditions: Mapping[str, Any], standings: Sequence[Standing]) -> str:
     """Return the standings for a terminal, conditions first."""
     lines = [f"{name.replace('_', ' ')}: {_number(value)}" for name, value in conditions.items()]
-    lines += ["", f"{'contender':<13}{'events/s':>10}{'cpu us':>10}{'broker us':>11}{'MiB':>7}{'start s':>8}  "]
+    lines += [
+        "",
+        f"{'contender':<13}{'events/s':>10}{'cpu us':>10}{'broker us':>11}{'MiB':>7}{'start s':>8}{'clicks':>8}  ",
+    ]
     found = ratios(standings)
     for standing in standings:
         if standing.events_per_second is None:
@@ -44,6 +47,7 @@ def as_table(conditions: Mapping[str, Any], standings: Sequence[Standing]) -> st
             f"{_or_dash(run.broker_cpu_microseconds_per_event):>11}",
             f"{_or_dash(run.peak_memory_mebibytes):>7}",
             f"{run.start_seconds:>8}",
+            f"{run.click_share:>8.1%}",
         ]
         notes = [standing.meaning]
         if f"ours/{standing.peer}" in found:

@@ -121,12 +121,6 @@ class Aligner:
         self.buffered -= len(items)
         return Release(items, self._hold_ms(lagging), tuple(given_up))
 
-    def waits_until_ms(self) -> int | None:
-        """Return when a bounded wait that is under way ends on the steady clock, or None."""
-        if self._blocked_since_ms is None or self._wait_ms == UNBOUNDED:
-            return None
-        return self._blocked_since_ms + self._wait_ms
-
     def clear(self) -> None:
         """Drop what is buffered: it will be read again. How far each topic's event time had come is kept."""
         for lane in self._lanes:

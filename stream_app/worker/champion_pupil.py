@@ -11,7 +11,7 @@ from stream_app.learning.challengers import ChallengedLearner
 from stream_app.learning.learner import Learner, LearnerRefusedError
 from stream_app.learning.population_keeper import Defer
 from stream_app.learning.promotion import PromotionRules
-from stream_app.learning.specs import check_specs, created
+from stream_app.learning.specs import cautions, check_specs, created
 from stream_app.settings import Settings
 from stream_app.worker import churn_pupil
 from stream_app.worker.churn_pupil import ChurnPupil
@@ -60,6 +60,8 @@ class ChampionPupil(ChurnPupil):
             For models in the settings that there are not, or that cannot serve.
         """
         check_specs(settings.model, settings.challengers)
+        for caution in cautions(settings.challengers):
+            logger.warning("%s", caution)
         defer = churn_pupil.in_a_thread()
         return PupilKind(
             churn_pupil.NAME,
@@ -93,7 +95,10 @@ class ChampionPupil(ChurnPupil):
         """Learn examples or population days, or answer requests; return how many were new."""
         if topic is not Topic.MODEL_EVENTS:
             return super().learn(topic, lessons)
-        return sum(self._models.take_event(lesson) for lesson in lessons if isinstance(lesson, ModelEvent))
+        for lesson in lessons:
+            if isinstance(lesson, ModelEvent):
+                self._models.take_event(lesson)
+        return len(lessons)  # the trainer's own events come back to it, and are no repeats
 
     def is_due(self) -> bool:
         """Say whether the champion changed, an event waits, or enough was learned."""

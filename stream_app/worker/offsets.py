@@ -73,9 +73,9 @@ class OffsetLedger:
             self._reached[delivery.source] = oldest.last + 1
         return True
 
-    def holds(self, source: SourcePartition) -> bool:
-        """Tell whether a chunk of this partition is delivered and not done."""
-        return any(not delivery.done for delivery in self._open.get(source, ()))
+    def held_of(self, source: SourcePartition) -> int:
+        """Return how many records of this partition are delivered and not done."""
+        return sum(delivery.records for delivery in self._open.get(source, ()) if not delivery.done)
 
     def committable(self, source: SourcePartition) -> int | None:
         """Return the offset that may be committed (of the next record to read), None if nothing was finished yet."""

@@ -33,6 +33,10 @@ IDLE_SECONDS = 1.0
 BUFFERED_IDLE_SECONDS = 0.01
 """How soon to look again while something waits in the merge: whether a topic still lags is seen only by looking."""
 
+BUSY_WAIT_SHARE = 0.05
+"""How much of the time spent on batches counts as waiting for a topic that lags: a worker that works a backlog off
+leaves its consumer little time to fetch, and giving up then would apply a month of orders before the clicks."""
+
 
 class ChunkSource(Protocol):
     """What the pipeline needs of the consumer."""
@@ -101,6 +105,7 @@ class Pipeline:
         self._empty: list[Work] = []
         self._resting = True
         self._stopping = False
+        self._busy_seconds = 0.0
         self._cycle_lock = asyncio.Lock()
         self._wake = asyncio.Event()
         self.owned: dict[int, Owned] = {}
@@ -162,7 +167,9 @@ class Pipeline:
             worked = False
             async with self._cycle_lock:
                 if not self._resting:
-                    worked = await self._cycle()
+                    begun = time.monotonic()
+                    worked = await self._cycle(begun)
+                    self._busy_seconds += time.monotonic() - begun
             if worked:
                 await asyncio.sleep(0)
                 continue
@@ -229,8 +236,7 @@ class Pipeline:
         self.owned.pop(number).store.close()
         self._metrics.forget("watermark_timestamp_seconds", partition=str(number))
 
-    async def _cycle(self) -> bool:
-        begun = time.monotonic()
+    async def _cycle(self, begun: float) -> bool:
         if self._next_scorer is not None:
             self._engine.install(self._next_scorer)
             self._next_scorer = None
@@ -238,8 +244,9 @@ class Pipeline:
             self._engine.install_decider(self._next_decider)
             self._next_decider = None
         batches = []
+        waited_ms = int((begun - self._busy_seconds * (1 - BUSY_WAIT_SHARE)) * 1000)
         for owned in list(self.owned.values()):
-            batch = self._prepare(owned, begun)
+            batch = self._prepare(owned, begun, waited_ms)
             if batch is not None:
                 batches.append(batch)
                 await asyncio.sleep(0)
@@ -259,7 +266,7 @@ class Pipeline:
         self._finish(batches, empty, begun)
         return True
 
-    def _prepare(self, owned: Owned, now_seconds: float) -> Batch | None:
+    def _prepare(self, owned: Owned, now_seconds: float, waited_ms: int) -> Batch | None:
         if not owned.ready:
             assert self._consumer is not None
             lagging = {
@@ -267,7 +274,7 @@ class Pipeline:
                 for source in self._sources.values()
                 if source.lane is not None and self._consumer.lags(SourcePartition(source.name, owned.partition))
             }
-            released = owned.aligner.release(self._batcher.limit, lagging, int(now_seconds * 1000))
+            released = owned.aligner.release(self._batcher.limit, lagging, waited_ms)
             owned.ready.extend(released.items)
             owned.hold_ms = released.hold_ms
             for lane in released.given_up:

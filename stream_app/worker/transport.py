@@ -28,7 +28,7 @@ from faust.types.tuples import ConsumerMessage
 from stream_app.worker.offsets import Delivery, OffsetLedger, SourcePartition
 
 FULL_POLL_SECONDS = 0.02
-"""How long a poll waits while partitions are left out of it because the buffer is full: they may have room soon."""
+"""How long a poll waits while partitions are left out of it because enough of them is held: they may have room soon."""
 
 FETCH_WAIT_MS = 100
 """How long a fetch waits for records: the latency that a slow stream sees, at ten small requests a second if idle."""
@@ -208,10 +208,12 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         """Return the partitions to poll, and whether some are left out because the buffer is full."""
         active = {tp for tp in self._get_active_partitions() if not self._is_changelog_tp(tp)}
         policy, ledger = self.app.chunk_policy, self.ledger
-        if ledger.held_records < policy.buffer_records and ledger.held_bytes < policy.buffer_bytes:
-            return active, False
-        # A partition of which nothing is held may always fetch: the merge could be waiting for just that one.
-        return {tp for tp in active if not ledger.holds(SourcePartition(*tp))}, True
+        has_room = ledger.held_records < policy.buffer_records and ledger.held_bytes < policy.buffer_bytes
+        # Each has a share, so that orders of a month fetched ahead do not fill the buffer before the clicks that the
+        # merge waits for. A partition of which nothing is held may always fetch: it could be waiting for just that one.
+        share = policy.buffer_records // (2 * len(active)) if has_room and active else 0
+        wanted = {tp for tp in active if ledger.held_of(SourcePartition(*tp)) <= share}
+        return wanted, len(wanted) < len(active)
 
     def _note_positions(self) -> None:
         """Remember how far was fetched, at a moment when no fetch is under way: between polls positions are true."""

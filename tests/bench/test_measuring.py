@@ -18,7 +18,7 @@ needs_proc = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/p
 
 
 def measured(rate: float, *, drained: bool = False) -> Measured:
-    return Measured(int(rate * 10), 10.0, rate, 12.5, 3.5, 200, 4.0, drained)
+    return Measured(int(rate * 10), 10.0, rate, 12.5, 3.5, 200, 4.0, drained, 0.94)
 
 
 def standing(peer: str, rate: float | None, status: str = "ok", detail: str = "") -> Standing:
@@ -32,7 +32,7 @@ def test_a_window_begins_and_ends_with_a_commit(steps: list[int]) -> None:
     committed, samples = 0, []
     for second, step in enumerate(steps):
         committed += step
-        samples.append(Sample(float(second), committed, 0.0, 0.0))
+        samples.append(Sample(float(second), committed, committed, 0.0, 0.0))
     moves = [second for second, step in enumerate(steps) if step and second]
     window = window_of(samples)
     if len(moves) < 2:
@@ -45,7 +45,7 @@ def test_a_window_begins_and_ends_with_a_commit(steps: list[int]) -> None:
 
 def test_rare_commits_do_not_blur_the_rate() -> None:
     """500 events every 5 s, looked at every second from 3 s after a commit on: 100 a second, not less."""
-    samples = [Sample(float(second), (second + 3) // 5 * 500, 0.0, 0.0) for second in range(18)]
+    samples = [Sample(float(second), (second + 3) // 5 * 500, second, 0.0, 0.0) for second in range(18)]
     window = window_of(samples)
     assert window is not None
     first, last = window

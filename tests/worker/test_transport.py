@@ -161,6 +161,17 @@ async def test_a_full_buffer_stops_all_but_partitions_of_which_nothing_is_held(c
     assert consumer.asked[-1] == {CLICKS, ORDERS}
 
 
+async def test_a_topic_fetched_far_ahead_leaves_room_for_the_others(consumer: ScriptedConsumer) -> None:
+    consumer.script = [{ORDERS: records(ORDERS, 0, 1, 2), CLICKS: records(CLICKS, 0, 1)}]
+    chunks = await poll(consumer)
+    await poll(consumer)
+    assert consumer.asked[-1] == {CLICKS}
+    consumer.taken(chunks[0])
+    consumer.finish(chunks[0])
+    await poll(consumer)
+    assert consumer.asked[-1] == {CLICKS, ORDERS}
+
+
 async def test_bytes_bound_the_buffer_too(consumer: ScriptedConsumer) -> None:
     large = [record._replace(value=bytes(600)) for record in records(CLICKS, 0, 1)]
     consumer.script = [{CLICKS: large}]
