@@ -51,7 +51,7 @@ class Measured(NamedTuple):
     drained: bool
     """The backlog ended before the window did."""
     click_share: float
-    """Of the measured events: a contender that reads its topics unmerged meets another mix than was fed, for a while."""
+    """Of the measured events: who reads topics unmerged meets another mix than was fed, for a while."""
 
 
 def window_of(samples: Sequence[Sample]) -> tuple[Sample, Sample] | None:
