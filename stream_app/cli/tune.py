@@ -23,7 +23,7 @@ from stream_app.evaluation.running import run_pass
 from stream_app.evaluation.tuning import Candidate, Judge, Judged, LabelSettings, choose, configuration, suggest
 from stream_app.learning.halving import HalvingRule
 from stream_app.learning.learner import Learner
-from stream_app.learning.specs import check_specs
+from stream_app.learning.specs import check_specs, parse_spec
 from stream_app.learning.zoo.registry import ENTRIES, MODEL_NAMES, create, options_of
 from stream_app.sentiment.lexical import LexicalSentiment
 from stream_app.settings import Settings, load_settings
@@ -84,7 +84,8 @@ def command(
     for labels in spaces:
         judge.stream(labels)
     varied = np.ptp(judge.stream(present).observed.features.astype(np.float32), axis=0) > 0
-    now = Candidate(settings.model, options_of(settings.model), present)
+    serving, options = parse_spec(settings.model)
+    now = Candidate(serving, options_of(serving, options), present)
     try:
         tried = [(now, judge.judge(now))]
     except ValueError as failure:

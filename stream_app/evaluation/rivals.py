@@ -213,7 +213,7 @@ def stream(
 def contest(champion: OnlineModel, challengers: Mapping[str, OnlineModel], rules: PromotionRules) -> ChallengedLearner:
     """Return a learner whose models are given as objects."""
     learner = Learner(HORIZON_DAYS)
-    learner.model = champion
+    learner.model, learner.spec = champion, champion.name
     return ChallengedLearner(learner, challengers, rules)
 
 

@@ -72,7 +72,7 @@ class ChallengedLearner:
     def __init__(self, learner: Learner, challengers: Mapping[str, OnlineModel], rules: PromotionRules) -> None:
         self.learner = learner
         self.rules = rules
-        self.base = learner.model.name
+        self.base = learner.spec
         self.models: dict[str, OnlineModel] = {**challengers, self.base: learner.model}
         self.served = tuple(name for name, model in self.models.items() if has_array_form(model))
         """Those that workers can serve."""
@@ -209,10 +209,10 @@ class ChallengedLearner:
             raise LearnerRefusedError(f"checkpoint format {saved.challenged}, this version reads {FORMAT}: upgrade")
         champion = saved.court.reigns[-1].champion
         learner = Learner.restore(saved.learner, defer)
-        kept = [champion] if champion != learner.model.name else []
+        kept = [champion] if champion != learner.spec else []
         wanted = [spec for spec in challengers if spec not in saved.left or not rules.halving_weeks]
         models = created([*kept, *wanted])
-        begun_anew = {name for name in saved.models if name in models and name != learner.model.name}
+        begun_anew = {name for name in saved.models if name in models and name != learner.spec}
         for name in tuple(begun_anew):
             restored = _restored(name, saved.models[name], saved.inputs.get(name), serves=name == champion)
             if restored is not None:
@@ -317,10 +317,10 @@ class ChallengedLearner:
 
     def _review(self) -> None:
         """Look at all comparisons; promote, propose or leave it."""
-        weeks = self.losses.closed
-        met = self.court.met
+        weeks, met = self.losses.closed, self.court.met
         # Those who left by halving were looked at, too: leaving does not make it easier for the others.
-        everybody = standings_of(weeks, self.champion, met, self.rules, len(self.models) - 1 + len(self.left))
+        everyone = len(self.models) - 1 + len(self.left)
+        everybody = standings_of(weeks, self.champion, met, self.rules, everyone, self.court.spent)
         standings = [each for each in everybody if each[0].challenger in self.models]
         if self.rules.by_segment:
             judged = [name for name in self.served if name in met]

@@ -23,8 +23,9 @@ from stream_app.learning.population_keeper import AskedFit, Defer, KeptPopulatio
 from stream_app.learning.quality import QualityTally
 from stream_app.learning.snapshot import BENT_FORMAT, ModelSnapshot, with_version
 from stream_app.learning.snapshot import FORMAT as SNAPSHOT_FORMAT
+from stream_app.learning.specs import create_spec
 from stream_app.learning.weighing import SETTLING_DAYS, Settling, censoring_weight
-from stream_app.learning.zoo.registry import KALMAN, create
+from stream_app.learning.zoo.registry import KALMAN
 from stream_app.learning.zoo.types import ModelState, OnlineModel
 
 FORMAT = 2
@@ -79,7 +80,7 @@ class Learner:
     horizon_days
         H; examples of another horizon are left out and counted.
     model
-        One of `MODEL_NAMES`.
+        One of `MODEL_NAMES`, with or without options ("kalman:prior_variance=0.01").
     inputs
         What the model sees of the features; None: its own choice.
     defer
@@ -97,7 +98,9 @@ class Learner:
         settling_days: float = SETTLING_DAYS,
     ) -> None:
         self.horizon_days = horizon_days
-        self.model = create(model, inputs)
+        self.spec = model
+        """What was asked for: the model's name, with its options."""
+        self.model = create_spec(model, inputs)
         self.counts: dict[str, int] = {}
         """learned, repeated, censored, unscored, other_horizon, unknown_features, malformed."""
         self.tallies = {name: QualityTally(_RECENT_HALF_LIFE if name == "recent" else 0.0) for name in _GROUPS}
@@ -199,7 +202,7 @@ class Learner:
             _Saved(
                 format=FORMAT,
                 horizon_days=self.horizon_days,
-                model=self.model.name,
+                model=self.spec,
                 inputs=self.model.inputs.names,
                 numbers=self.model.dump(),
                 sequences=self._sequences,

@@ -4,7 +4,8 @@ A comparison may begin in any season of 13 weeks since the challenger met this c
 cannot hide what is so now; the error rate is shared over challengers (equally) and seasons (1/2, 1/6, 1/12, ...). A
 challenger wins when, in any season, the lower bound of its mean weekly advantage exceeds a margin that is worth a
 change, and its advantage of the last eight weeks does, too: merits of the past are no reason. While one champion
-reigns, the probability that a challenger wins which is no better is at most the error rate.
+reigns, the probability that a challenger wins which is no better is at most the error rate: one that was declined is
+compared anew with the shares of seasons that are left.
 """
 
 import math
@@ -46,7 +47,7 @@ class PromotionRules(msgspec.Struct, frozen=True):
 
 
 def standing_of(
-    weeks: Sequence[Week], champion: str, challenger: str, since_week: int, error_rate: float
+    weeks: Sequence[Week], champion: str, challenger: str, since_week: int, error_rate: float, spent: int = 0
 ) -> tuple[Standing, Bounds]:
     """Return how a challenger compares: the season whose lower bound is highest.
 
@@ -58,12 +59,14 @@ def standing_of(
         When the challenger met this champion.
     error_rate
         This challenger's share; seasons divide it further.
+    spent
+        Seasons of earlier comparisons with this champion, whose shares are gone.
     """
     last = weeks[-1].number if weeks else since_week
     best: tuple[Standing, Bounds] | None = None
-    for season in range((last - since_week) // SEASON_WEEKS + 1):
+    for season in range(seasons_until(since_week, last)):
         start = since_week + season * SEASON_WEEKS
-        alpha = error_rate * season_share(season)
+        alpha = error_rate * season_share(spent + season)
         found = _since(weeks, champion, challenger, start, alpha)
         if best is None or found[1].low > best[1].low:
             best = found
@@ -72,7 +75,12 @@ def standing_of(
 
 
 def standings_of(
-    weeks: Sequence[Week], champion: str, met: Mapping[str, int], rules: PromotionRules, rivals: int
+    weeks: Sequence[Week],
+    champion: str,
+    met: Mapping[str, int],
+    rules: PromotionRules,
+    rivals: int,
+    spent: Mapping[str, int] | None = None,
 ) -> list[tuple[Standing, Bounds]]:
     """Return all challengers' standings, best lower bound first.
 
@@ -85,10 +93,17 @@ def standings_of(
         the error rate was shared with them.
     rivals
         How many challengers there are, those included whose comparison has not begun.
+    spent
+        By challenger, seasons of earlier comparisons with this champion; absent: none.
     """
-    share = rules.error_rate / max(len(met), rivals, 1)
-    found = [standing_of(weeks, champion, name, since, share) for name, since in met.items()]
+    share, gone = rules.error_rate / max(len(met), rivals, 1), spent or {}
+    found = [standing_of(weeks, champion, name, since, share, gone.get(name, 0)) for name, since in met.items()]
     return sorted(found, key=lambda each: (-each[1].low, each[0].challenger))
+
+
+def seasons_until(since_week: int, week: int) -> int:
+    """Return how many seasons of a comparison have begun by a week, the first in `since_week`; at least one."""
+    return max(week - since_week, 0) // SEASON_WEEKS + 1
 
 
 def winner(

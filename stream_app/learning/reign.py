@@ -8,7 +8,7 @@ from stream_app.core.hashing import stable_id
 from stream_app.core.model_events import EventKind, ModelEvent, Standing
 from stream_app.core.times import from_ms, to_ms
 from stream_app.learning.paired import Bounds
-from stream_app.learning.promotion import PromotionRules, winner
+from stream_app.learning.promotion import PromotionRules, seasons_until, winner
 
 EVIDENCE = "evidence"
 _KEPT_REQUESTS = 1_000
@@ -32,6 +32,7 @@ class CourtSaved(msgspec.Struct):
     handled: list[str]
     changes: list[str]
     unsent: list[bytes]
+    spent: dict[str, int] = {}
 
 
 class Court:
@@ -51,6 +52,10 @@ class Court:
         """The present champion last; a rollback takes the last one off."""
         self.met: dict[str, int] = {}
         """By challenger, the week in which its comparison with this champion began."""
+        self.spent: dict[str, int] = {}
+        """By challenger that was declined, how many seasons (see `promotion`) it was judged in against this champion.
+
+        They have used up their shares of the error rate, which is for the champion's whole reign."""
         self.proposal = ""
         """The challenger that waits for a person's approval."""
         self.unsent: list[ModelEvent] = []
@@ -126,6 +131,7 @@ class Court:
             self._tell("refused", at_ms, event.by, challenger=wanted, reason=obstacle, answers=event.event_id)
         elif event.wish == "decline":
             self.proposal = ""
+            self.spent[wanted] = self.spent.get(wanted, 0) + seasons_until(self.met.get(wanted, week), week)
             self.met[wanted] = week
             reason = event.reason or "declined; its comparison begins anew"
             self._tell("declined", at_ms, event.by, challenger=wanted, reason=reason, answers=event.event_id)
@@ -142,12 +148,14 @@ class Court:
             number=self._number,
             handled=self._handled,
             changes=self._changes,
+            spent=self.spent,
             unsent=[event.model_dump_json().encode() for event in self.unsent],
         )
 
     def load(self, saved: CourtSaved) -> None:
         """Take over what `save` returned."""
         self.reigns, self.met, self.proposal = saved.reigns, saved.met, saved.proposal
+        self.spent = saved.spent
         self._number, self._handled, self._changes = saved.number, saved.handled, saved.changes
         self.unsent = [ModelEvent.model_validate_json(body) for body in saved.unsent]
 
@@ -197,7 +205,7 @@ class Court:
             self.reigns.pop()
         else:
             self.reigns.append(Reign(name, at_ms, by))
-        self.met, self.proposal = {}, ""
+        self.met, self.spent, self.proposal = {}, {}, ""
 
     def _tell(
         self,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from stream_app.learning.zoo.registry import create, entry_of
+from stream_app.learning.zoo.registry import ENTRIES, Entry, create, entry_of
 from stream_app.learning.zoo.types import ModelNotServedError, OnlineModel
 
 
@@ -31,7 +31,7 @@ def create_spec(spec: str, inputs: tuple[str, ...] | None = None) -> OnlineModel
 
 
 def check_specs(champion: str, challengers: Sequence[str]) -> None:
-    """Check that the models can be created and the champion can be served.
+    """Check that the models can be created and learn for as long as a trainer runs, and the champion can be served.
 
     Raises
     ------
@@ -42,12 +42,31 @@ def check_specs(champion: str, challengers: Sequence[str]) -> None:
     """
     for spec in (champion, *challengers):
         create_spec(spec)
-    if parse_spec(champion)[1]:
-        raise ValueError(f"model {champion!r}: the first champion has no options; name a challenger with them")
-    if not entry_of(champion).served:
+    if not _entry(champion).served:
         raise ValueError(f"model {champion!r} has no array form, so workers cannot serve it: name it as a challenger")
+    for spec in challengers:
+        if _entry(spec).unbounded:
+            bounded = ", ".join(name for name, entry in ENTRIES.items() if not entry.unbounded and not entry.served)
+            raise ValueError(
+                f"model {spec!r} remembers every example, so that a trainer's memory would grow without end: compare "
+                f"it by 'stream-app evaluate', or take another that is not served ({bounded})"
+            )
     if len(set(challengers)) < len(challengers) or champion in challengers:
         raise ValueError("name each model once, as the champion or as a challenger")
+
+
+def cautions(challengers: Iterable[str]) -> list[str]:
+    """Return what has to be said of challengers that can run and cost much, a sentence each."""
+    return [
+        f"challenger {spec} takes about a millisecond of the trainer for each label: with many customers the trainer "
+        "falls behind; watch its lag, or compare the model by 'stream-app evaluate'"
+        for spec in challengers
+        if _entry(spec).slow
+    ]
+
+
+def _entry(spec: str) -> Entry:
+    return entry_of(parse_spec(spec)[0])
 
 
 def created(specs: Iterable[str]) -> dict[str, OnlineModel]:

@@ -145,4 +145,4 @@ def _weeks(run: LearningRun, naive: Column) -> list[dict[str, float]]:
 
 
 def _fresh(run: LearningRun) -> Learner:
-    return Learner(run.learner.horizon_days, run.learner.model.name)
+    return Learner(run.learner.horizon_days, run.learner.spec)

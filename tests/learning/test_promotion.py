@@ -1,21 +1,36 @@
+import math
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from itertools import chain
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stream_app.adapters.model_events import request_of
+from stream_app.core.effects import TrainingExample
 from stream_app.core.features import FEATURE_INDEX
 from stream_app.evaluation.rivals import SEEN_BY_ALL, contest, stream
 from stream_app.learning.challengers import ChallengedLearner
 from stream_app.learning.inputs import ModelInputs
-from stream_app.learning.promotion import PromotionRules, standings_of, winner
+from stream_app.learning.paired import season_share
+from stream_app.learning.promotion import (
+    SEASON_WEEKS,
+    PromotionRules,
+    seasons_until,
+    standing_of,
+    standings_of,
+    winner,
+)
+from stream_app.learning.reign import Court, CourtSaved
 from stream_app.learning.scorer import sigmoid
 from stream_app.learning.weekly import LEAST_EXAMPLES, WEEK_MS, Week, WeeklyLosses
 from stream_app.learning.zoo.types import Features, Labels, LearnedWeights, ModelState, Vector
 
 RULES = PromotionRules(warm_up_examples=1)
+AT = datetime(2026, 1, 5, tzinfo=UTC)
 
 
 class Fixed:
@@ -204,3 +219,49 @@ def test_losses_are_weighted_log_losses() -> None:
     assert week.segment_loss("a", 1) == pytest.approx(np.log(4))
     assert week.loss("a") == pytest.approx((np.log(2) + 3 * np.log(4)) / 4)
     assert week.loss("b") is None
+
+
+def test_who_was_declined_is_compared_anew_with_what_is_left_of_the_error_rate() -> None:
+    learner = _contest(PromotionRules(mode="ask", warm_up_examples=1))
+    week = _until_proposed(learner, _TURNING)
+    since = learner.court.met["turned"]
+    learner.take_event(request_of("decline", learner.learner.horizon_days, "ann", AT, "turned", "not now"))
+
+    spent = learner.court.spent["turned"]
+    assert spent == (week - since) // SEASON_WEEKS + 1
+    learner.learn(_TURNING[learner.trained_examples :])
+    (standing,) = [event.standings[0] for event in learner.court.unsent if event.kind == "reviewed"][-1:]
+    assert standing.error_rate <= RULES.error_rate * season_share(spent)
+
+
+@settings(max_examples=30)
+@given(spent=st.integers(0, 20), age=st.integers(0, 200))
+def test_seasons_before_and_after_a_decline_never_use_more_than_the_error_rate(spent: int, age: int) -> None:
+    weeks = _weeks(_noisy(0.0, age + 1))
+    used = math.fsum(season_share(season) for season in range(spent))
+    seasons = seasons_until(0, age)
+    after = math.fsum(season_share(spent + season) for season in range(seasons))
+
+    assert used + after < 1.0
+    standing, _ = standing_of(weeks, "a", "b", 0, 0.05, spent)
+    assert standing.error_rate <= 0.05 * season_share(spent)
+
+
+def test_what_was_spent_outlives_a_restart_and_ends_with_the_reign() -> None:
+    court = Court("a", 30)
+    court.spent = {"b": 3}
+    restored = Court("a", 30)
+    restored.load(msgspec.json.decode(msgspec.json.encode(court.save()), type=CourtSaved))
+    assert restored.spent == {"b": 3}
+
+    restored.take(request_of("promote", 30, "ann", AT, "b", ""), {"a", "b"}, 0)
+    assert (restored.champion, restored.spent) == ("b", {})
+
+
+def _until_proposed(learner: ChallengedLearner, examples: Sequence[TrainingExample]) -> int:
+    """Feed until a challenger waits for approval; return the week of the newest label."""
+    for example in examples:
+        learner.learn([example])
+        if learner.court.proposal:
+            return learner.frontier_ms // WEEK_MS
+    raise AssertionError("nobody was proposed")

@@ -141,7 +141,7 @@ def test_another_horizon_than_the_checkpoint_learned_is_refused_with_the_remedy(
         ({"challengers": ("adagrad:rate",)}, "name:option=number"),
         ({"challengers": ("kalman",)}, "name each model once"),
         ({"model": "knn"}, "name it as a challenger"),
-        ({"model": "adagrad:rate=0.1"}, "has no options"),
+        ({"challengers": ("mondrian-forest",)}, "remembers every example"),
     ],
 )
 def test_models_that_cannot_be_are_refused_at_the_start(
@@ -149,3 +149,33 @@ def test_models_that_cannot_be_are_refused_at_the_start(
 ) -> None:
     with pytest.raises(ValueError, match=complaint):
         ChampionPupil.kind_of(_settings(tmp_path, **changes))
+
+
+def test_a_champion_with_options_serves_and_is_restored(tmp_path: Path) -> None:
+    kinds = [ChampionPupil.kind_of(_settings(tmp_path, model="kalman:prior_variance=0.01", challengers=("kalman",)))]
+    run = TrainingRun(kinds)
+    _learn(run)
+    _accept(run, 0, _request("promote", "kalman"))
+    _accept(run, 1, _request("rollback"))
+
+    restored = TrainingRun.restored(run.checkpoint(), kinds)
+
+    champions = [event.champion for event in _told(restored.publication("churn"))]
+    assert champions == ["kalman", "kalman:prior_variance=0.01"]
+
+
+def test_events_that_the_trainer_wrote_itself_are_no_repeats(tmp_path: Path) -> None:
+    run = TrainingRun([ChampionPupil.kind_of(_settings(tmp_path))])
+    _learn(run)
+    _accept(run, 0, _request("promote", "adagrad"))
+    for offset, event in enumerate(_told(run.publication("churn")), start=1):
+        _accept(run, offset, event)
+    run.flush()
+
+    assert run.repeated == 0
+
+
+def test_a_slow_challenger_is_warned_of_at_the_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    ChampionPupil.kind_of(_settings(tmp_path, challengers=("adagrad", "boosting")))
+
+    assert [record.getMessage().split()[1] for record in caplog.records] == ["boosting"]

@@ -62,6 +62,8 @@ class Entry(NamedTuple):
     """Whether families of inputs can be switched off; an ensemble's members choose for themselves."""
     slow: bool = False
     """Whether a row costs about a millisecond: evaluation lets it learn from a share of the customers."""
+    unbounded: bool = False
+    """Whether its memory grows with every example, without end: for evaluation, not for a trainer."""
 
 
 _PRIOR = {
@@ -125,6 +127,7 @@ ENTRIES: dict[str, Entry] = {
         {"trees": _TREES["trees"], "seed": _SEED},
         served=False,
         slow=True,
+        unbounded=True,
     ),
     "leveraging-bagging": Entry(
         "bagging", "Hoeffding trees on heavily resampled rows", _TREES, served=False, slow=True

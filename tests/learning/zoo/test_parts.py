@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_app.learning.specs import check_specs, create_spec
+from stream_app.learning.learner import Learner
+from stream_app.learning.specs import cautions, check_specs, create_spec
 from stream_app.learning.zoo.chunks import Waiting
 from stream_app.learning.zoo.descent import AdaGrad
 from stream_app.learning.zoo.platt import PlattScaling
@@ -131,6 +132,31 @@ def test_an_unknown_model_is_told_what_there_is() -> None:
 def test_an_impossible_option_is_refused_before_anything_learns(spec: str, said: str) -> None:
     with pytest.raises(ValueError, match=re.escape(said)):
         check_specs("kalman", [spec])
+
+
+def test_what_remembers_every_example_is_no_challenger() -> None:
+    create_spec("mondrian-forest:trees=3")
+    with pytest.raises(ValueError, match=r"'mondrian-forest:trees=3' remembers every example.*adaptive-random-forest"):
+        check_specs("kalman", ["adagrad", "mondrian-forest:trees=3"])
+
+
+def test_slow_challengers_are_cautioned_against_and_others_are_not() -> None:
+    said = cautions(["adagrad", "boosting:trees=3", "random-patches", "knn"])
+
+    assert [sentence.split()[1] for sentence in said] == ["boosting:trees=3", "random-patches"]
+
+
+def test_a_champion_may_have_options_and_keeps_them_over_a_restart() -> None:
+    check_specs("kalman:prior_variance=0.01", ["kalman"])
+    with pytest.raises(ValueError, match="no array form"):
+        check_specs("knn:neighbours=10", [])
+
+    learner = Learner(30, "kalman:prior_variance=0.01")
+    restored = Learner.restore(learner.checkpoint())
+
+    assert restored.spec == "kalman:prior_variance=0.01"
+    assert restored.snapshot() == learner.snapshot()
+    assert restored.snapshot() != Learner(30, "kalman").snapshot()
 
 
 @pytest.mark.parametrize("name", ENTRIES)
