@@ -21,6 +21,7 @@ from stream_app.core.effects import Output, TrainingExample
 from stream_app.core.outputs import TIERS, DecisionOutcome, Intervention, SuppressedIntervention
 from stream_app.decisions.bandit import PolicyLearner
 from stream_app.decisions.catalogue import Catalogue, CatalogueError, load_catalogue, load_shipped_catalogue
+from stream_app.decisions.courses import Course
 from stream_app.decisions.difference import DecisionLog, PolicyDifference, difference
 from stream_app.decisions.fairness import FairnessBook
 from stream_app.decisions.offpolicy import Estimate, UnsupportedPolicyError, evaluate
@@ -94,7 +95,8 @@ def judge(
     def target(outcome: DecisionOutcome) -> dict[str, float]:
         allowed = [actions[name] for name in outcome.alternatives if name in actions]
         stake = outcome.value_at_stake * known.margin
-        return choose_by(allowed, outcome.context, stake, outcome.usual_order, snapshot).probabilities
+        course = Course(outcome.course, outcome.last_action) if outcome.course else None
+        return choose_by(allowed, outcome.context, stake, outcome.usual_order, snapshot, course).probabilities
 
     try:
         found = evaluate(list(matured(log, settings)), target, settings.holdout_share)

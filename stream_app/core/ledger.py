@@ -48,6 +48,10 @@ class OpenDraw(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Messages opened, clicked and answered until then, to tell what came in the window."""
     clicked: int = 0
     responded: int = 0
+    course: tuple[float, ...] = ()
+    """Where the customer stood (`decisions.courses.COURSE`); empty where it was not noted."""
+    last_action: str = ""
+    """Action of the contact before."""
 
 
 class Proposal(msgspec.Struct, array_like=True, frozen=True, gc=False):

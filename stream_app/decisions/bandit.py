@@ -18,6 +18,7 @@ forgotten and what it taught about contact stays.
 """
 
 import hashlib
+from collections.abc import Mapping
 from functools import lru_cache
 from statistics import NormalDist
 
@@ -78,11 +79,11 @@ class PolicyLearner:
         size = WIDTH * (2 + len(self._blocks))
         self._prior_mean = np.zeros(size)
         self._prior_precision = np.diag(np.full(size, BASE_DEVIATION**-2))
-        self._prior_precision[_span(1), _span(1)] = _precision(SHARED_DEVIATION, SHARED_SLOPES)
+        self._prior_precision[_span(1), _span(1)] = prior_precision(SHARED_DEVIATION, SHARED_SLOPES)
         for name, block in self._blocks.items():
             span, action = _span(block), self._actions[name]
             self._prior_mean[span] = prior_belief(action).means
-            self._prior_precision[span, span] = _precision(action.uplift.uncertainty, OWN_SLOPES)
+            self._prior_precision[span, span] = prior_precision(action.uplift.uncertainty, OWN_SLOPES)
         self._gram = np.zeros((size, size))
         self._moment = np.zeros(size)
         self._squares = 0.0
@@ -164,35 +165,16 @@ class PolicyLearner:
         """Return the present beliefs; the version is a hash of them."""
         mean, covariance = self._posterior(NOISE_DEVIATION**2)
         mean, covariance = self._posterior(self._noise_variance(mean))
-        names = sorted(self._blocks)
-        spans = [_span(self._blocks[name]) for name in names]
-        shared = _span(1)
-        uplift_mean = np.concatenate([mean[shared] + mean[span] for span in spans])
-        with_shared = covariance[shared]
-        joint = np.block(
-            [
-                [
-                    with_shared[:, shared] + with_shared[:, column] + covariance[row, shared] + covariance[row, column]
-                    for column in spans
-                ]
-                for row in spans
-            ]
-        )
-        deviations = np.sqrt(np.diag(joint))
-        root = np.linalg.cholesky(joint + np.diag(np.full(len(joint), _JITTER)))
-        draws = uplift_mean + EXPLORATION * np.hstack([_normal_rows(name) for name in names]) @ root.T
-        beliefs = {}
-        for index, name in enumerate(names):
-            of = _span(index)
-            prior_takers = TAKE_RATE_COUNT * self._actions[name].take_rate
-            beliefs[name] = Belief(
-                means=tuple(uplift_mean[of].tolist()),
-                deviations=tuple(deviations[of].tolist()),
-                draws=draws[:, of].astype("<f4").tobytes(),
-                take_rate=(self._taken[name] + prior_takers) / (self._sent[name] + TAKE_RATE_COUNT),
-            )
-        digest = hashlib.blake2b(msgspec.json.encode(beliefs, order="deterministic"), digest_size=4).hexdigest()
-        return PolicySnapshot(version=f"learned-{self.learned}-{digest}", context=CONTEXT, beliefs=beliefs)
+        spans = {name: _span(self._blocks[name]) for name in sorted(self._blocks)}
+        beliefs = believed(mean, covariance, _span(1), spans, self.take_rates())
+        return PolicySnapshot(f"learned-{self.learned}-{digest_of(beliefs)}", CONTEXT, beliefs)
+
+    def take_rates(self) -> dict[str, float]:
+        """Return which share of the contacted took the incentive of each action, together with imagined ones."""
+        return {
+            name: (self._taken[name] + TAKE_RATE_COUNT * action.take_rate) / (self._sent[name] + TAKE_RATE_COUNT)
+            for name, action in self._actions.items()
+        }
 
     def _posterior(self, noise_variance: float) -> tuple[Floats, Floats]:
         precision = self._gram / noise_variance
@@ -257,6 +239,58 @@ class PolicyLearner:
         self._squares = kept.squares
 
 
+def believed(
+    mean: Floats,
+    covariance: Floats,
+    shared: slice,
+    spans: Mapping[str, slice],
+    take_rates: Mapping[str, float],
+) -> dict[str, Belief]:
+    """Return what is to be published of a posterior of weights.
+
+    Parameters
+    ----------
+    mean, covariance
+        Of all weights.
+    shared
+        Where the weights of what any contact does stand.
+    spans
+        By action in order of names, where those of what is its own stand.
+    take_rates
+        By action.
+    """
+    uplift_mean = np.concatenate([mean[shared] + mean[span] for span in spans.values()])
+    with_shared = covariance[shared]
+    joint = np.block(
+        [
+            [
+                with_shared[:, shared] + with_shared[:, column] + covariance[row, shared] + covariance[row, column]
+                for column in spans.values()
+            ]
+            for row in spans.values()
+        ]
+    )
+    width = shared.stop - shared.start
+    deviations = np.sqrt(np.diag(joint))
+    root = np.linalg.cholesky(joint + np.diag(np.full(len(joint), _JITTER)))
+    draws = uplift_mean + EXPLORATION * np.hstack([_normal_rows(name, width) for name in spans]) @ root.T
+    beliefs = {}
+    for index, name in enumerate(spans):
+        of = slice(index * width, (index + 1) * width)
+        beliefs[name] = Belief(
+            means=tuple(uplift_mean[of].tolist()),
+            deviations=tuple(deviations[of].tolist()),
+            draws=draws[:, of].astype("<f4").tobytes(),
+            take_rate=take_rates[name],
+        )
+    return beliefs
+
+
+def digest_of(beliefs: Mapping[str, Belief]) -> str:
+    """Return a short hash of beliefs."""
+    return hashlib.blake2b(msgspec.json.encode(beliefs, order="deterministic"), digest_size=4).hexdigest()
+
+
 class _Sums(msgspec.Struct, frozen=True):
     context: list[str]
     names: list[str]
@@ -275,7 +309,7 @@ def _span(block: int) -> slice:
     return slice(block * WIDTH, (block + 1) * WIDTH)
 
 
-def _precision(deviation: float, slopes: tuple[float, ...]) -> Floats:
+def prior_precision(deviation: float, slopes: tuple[float, ...]) -> Floats:
     """Return the prior precision of a block: tiers that err together, and slopes."""
     tiers = len(TIERS)
     covariance = np.diag([*(0.0,) * tiers, *(slope**2 for slope in slopes)])
@@ -285,10 +319,10 @@ def _precision(deviation: float, slopes: tuple[float, ...]) -> Floats:
 
 
 @lru_cache(maxsize=256)
-def _normal_rows(action: str) -> Floats:
+def _normal_rows(action: str, width: int) -> Floats:
     """Return the fixed standard normal draws of an action's weights, (draw, column), of exact mean 0 and variance 1."""
     normal = NormalDist()
-    units = [[unit_draw("policy draw", action, column, k) for column in range(WIDTH)] for k in range(DRAWS)]
+    units = [[unit_draw("policy draw", action, column, k) for column in range(width)] for k in range(DRAWS)]
     rows = np.array([[normal.inv_cdf(min(max(unit, 1e-12), 1 - 1e-12)) for unit in row] for row in units])
     rows -= rows.mean(axis=0)
     rows /= rows.std(axis=0)

@@ -305,6 +305,11 @@ class Catalogue(_Part):
         caps += [cap for action in self.actions for cap in action.caps]
         return max([cap.days for cap in caps] + [action.cooldown_days for action in self.actions], default=0)
 
+    @cached_property
+    def incentives(self) -> frozenset[str]:
+        """The actions that give something away."""
+        return frozenset(action.name for action in self.actions if action.incentive or action.incentive_share)
+
     def with_mode(self, mode: Mode) -> "Catalogue":
         """Return the catalogue with this mode for every action that is not off."""
         actions = tuple(a if a.mode == "off" else a.model_copy(update={"mode": mode}) for a in self.actions)

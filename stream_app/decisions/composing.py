@@ -7,6 +7,7 @@ from stream_app.core.outputs import TIERS, Intervention
 from stream_app.core.times import DAY_MS, HOUR_MS, from_ms
 from stream_app.decisions.catalogue import Action, Catalogue
 from stream_app.decisions.content import content_of
+from stream_app.decisions.courses import Course
 from stream_app.decisions.policy import EPOCH_DAYS, PolicySnapshot, expected_gain
 from stream_app.decisions.telling import PROBABILITY_DIGITS
 from stream_app.decisions.types import DecisionPoint
@@ -19,6 +20,7 @@ def intervention_of(
     cost: float,
     catalogue: Catalogue,
     policy: PolicySnapshot,
+    course: Course,
 ) -> Intervention:
     """Return the intervention for an action that was drawn.
 
@@ -34,6 +36,8 @@ def intervention_of(
         What the budget sets aside for it, shop currency.
     catalogue, policy
         In force.
+    course
+        Where the customer stands.
     """
     epoch = point.now_ms // (EPOCH_DAYS * DAY_MS)
     intervention_id = stable_id("int", point.customer_id, epoch, action.name, point.at_ms)
@@ -49,7 +53,7 @@ def intervention_of(
         tier=TIERS[point.tier],
         probability=round(point.probability, PROBABILITY_DIGITS),
         interval=point.interval() if point.interval is not None else None,
-        expected_value=round(expected_gain(action, point, catalogue, policy), 4),
+        expected_value=round(expected_gain(action, point, catalogue, policy, course), 4),
         cost=round(cost, 4),
         reasons=point.reasons(content.language),
         arm="treatment",

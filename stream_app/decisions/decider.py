@@ -11,6 +11,7 @@ from stream_app.core.times import DAY_MS
 from stream_app.decisions.arms import ARM_CODES, arm_of, enter_experiments
 from stream_app.decisions.catalogue import Action, Catalogue, Signal
 from stream_app.decisions.composing import intervention_of
+from stream_app.decisions.courses import course_of
 from stream_app.decisions.guardrails import Situation, most_urgent, passing, quiet_end_ms
 from stream_app.decisions.limits import count_for_breaker, reserve_budget, share_of
 from stream_app.decisions.outcomes import mature_draws, open_draw, outcome_due_ms
@@ -248,7 +249,8 @@ class CatalogueDecider:
         """
         now_ms = point.now_ms
         permitted, entered = enter_experiments(point.customer_id, self._salt, self.catalogue, ledger, allowed)
-        choice = choose(most_urgent(permitted), point, self.catalogue, self.policy)
+        course = course_of(point.facts, ledger, now_ms, self.catalogue.incentives)
+        choice = choose(most_urgent(permitted), point, self.catalogue, self.policy, course)
         epoch = now_ms // EPOCH_MS
         salt = f"{self._salt}/care/{now_ms}" if is_care else self._salt
         name, number = draw(choice, point.customer_id, epoch, salt), ledger.draws
@@ -262,14 +264,12 @@ class CatalogueDecider:
             ledger.drawn_alternatives = choice.probabilities if name != NOTHING else {}
             ledger.drawn_open = name != NOTHING
         action = self._by_name.get(name)
-        open_draw(point, ledger, action, choice, self._versions, experiments=entered, is_care=is_care)
+        open_draw(point, ledger, action, choice, self._versions, experiments=entered, course=course, is_care=is_care)
         stay = self._stay(point, choice, permitted, frozenset({"live"}))
         if action is None:
             sentence = "Doing nothing was drawn among the allowed actions."
-            told = record_of(
-                point, ledger, self._arm(point), self._versions, NOTHING, sentence, None, choice.probabilities
-            )
-            return Suppress(told, stay)
+            arm, probabilities = self._arm(point), choice.probabilities
+            return Suppress(record_of(point, ledger, arm, self._versions, NOTHING, sentence, None, probabilities), stay)
         stay_if_approved = self._stay(point, choice, permitted, frozenset({"live", "approve"}))
         drawn = _Drawn(action, choice.probabilities, number, stay, stay_if_approved, is_care=is_care)
         return self._carry_out(point, ledger, memory, drawn)
@@ -302,7 +302,8 @@ class CatalogueDecider:
         obstacle = reserve_budget(memory, self._budget, cost, now_ms)
         if obstacle is not None:
             return self._later(point, ledger, drawn, "budget", obstacle)
-        intervention = intervention_of(point, action, drawn.alternatives, cost, self.catalogue, self.policy)
+        course = course_of(point.facts, ledger, now_ms, self.catalogue.incentives)
+        intervention = intervention_of(point, action, drawn.alternatives, cost, self.catalogue, self.policy, course)
         if action.mode == "approve":
             drawn_ms = now_ms if drawn.is_care else ledger.drawn_at_ms
             intervention = propose(ledger, intervention, drawn.stay_if_approved, drawn_ms, drawn.number)

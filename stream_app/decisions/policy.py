@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from stream_app.core.hashing import unit_draw
 from stream_app.core.outputs import TIERS
 from stream_app.decisions.catalogue import Action, Catalogue
+from stream_app.decisions.courses import FATIGUE_LIMIT, STEP, USUAL_CLICKS, Course
 from stream_app.decisions.types import NOTHING, DecisionPoint
 
 FLOOR_NOTHING: Final = 0.05
@@ -47,13 +48,14 @@ CONTEXT: Final = (
 )
 """What beliefs are linear in; `fatigue`: recent messages, `response`: how far clicks on them are above the usual;
 `beyond_reach`: how near the churn probability is to 1, from 0 at `_IN_REACH`."""
+SEQUENTIAL: Final = (*CONTEXT, *STEP)
+"""The same for a policy over sequences of contacts, whose uplifts count what follows later, too."""
 _DRAW_BYTES: Final = 4
 _IN_REACH: Final = 0.8
-_USUAL_CLICKS, _FATIGUE_LIMIT = 0.2, 4.0
 
 
 class Belief(msgspec.Struct, frozen=True):
-    """Mean and standard deviation of the weights of an action's uplift, one for each column of `CONTEXT`."""
+    """Mean and standard deviation of the weights of an action's uplift, one for each column of the policy's context."""
 
     means: tuple[float, ...]
     deviations: tuple[float, ...]
@@ -68,20 +70,20 @@ class Belief(msgspec.Struct, frozen=True):
 
 
 class PolicySnapshot(msgspec.Struct, frozen=True):
-    """Published beliefs. An action that it does not know is believed what the catalogue says of it."""
+    """Published beliefs. An action that it does not know is believed what the catalogue says of it.
+
+    What it looks at makes its kind: `CONTEXT` for a bandit, which knows one window, `SEQUENTIAL` for what was learned
+    over sequences of contacts (`decisions.sequels`).
+    """
 
     version: str
     context: tuple[str, ...]
     beliefs: dict[str, Belief]
 
-    def choice_among(self, actions: Sequence[Action], point: DecisionPoint, catalogue: Catalogue) -> "Choice":
-        """Return the probability vector over doing nothing and the allowed actions, as `choose_by` has it.
-
-        Another kind of policy overrides this; it keeps the floors.
-        """
-        facts = point.facts
-        stake = facts.value_at_stake(point.now_ms) * catalogue.margin
-        return choose_by(actions, context_of(point), stake, facts.mean_amount, self)
+    @property
+    def is_sequential(self) -> bool:
+        """Whether it looks at the course of a customer."""
+        return self.context == SEQUENTIAL
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -117,12 +119,12 @@ def load_policy(path: Path) -> PolicySnapshot:
 
 def check_policy(snapshot: PolicySnapshot) -> None:
     """Raise PolicyError for beliefs that cannot be decided by: another context, wrong shapes, impossible numbers."""
-    if snapshot.context != CONTEXT:
+    if snapshot.context not in {CONTEXT, SEQUENTIAL}:
         raise PolicyError(
             f"policy {snapshot.version} was learned on {', '.join(snapshot.context)}; this build uses"
-            f" {', '.join(CONTEXT)}: learn it anew"
+            f" {', '.join(CONTEXT)}, and over sequences {', '.join(STEP)} besides: learn it anew"
         )
-    width = len(CONTEXT)
+    width = len(snapshot.context)
     wrong = [name for name, belief in snapshot.beliefs.items() if not _fits(belief, width)]
     if wrong:
         raise PolicyError(f"the beliefs of {', '.join(wrong)} have not {width} weights: learn the policy anew")
@@ -153,10 +155,13 @@ def prior_snapshot(catalogue: Catalogue) -> PolicySnapshot:
     return PolicySnapshot(version=f"prior-{digest}", context=CONTEXT, beliefs=beliefs)
 
 
-def prior_belief(action: Action) -> Belief:
-    """Return what the catalogue says of an action: an uplift per tier, the same for all other contexts."""
+def prior_belief(action: Action, width: int = len(CONTEXT)) -> Belief:
+    """Return what the catalogue says of an action: an uplift per tier, the same whatever the other columns hold.
+
+    `width` is how many columns there are; those of the tiers come first.
+    """
     by_tier = action.uplift.by_tier
-    others = len(CONTEXT) - len(TIERS)
+    others = width - len(TIERS)
     return Belief(
         means=(*(by_tier.get(tier, 0.0) for tier in TIERS), *(0.0,) * others),
         deviations=(*(action.uplift.uncertainty,) * len(TIERS), *(0.0,) * others),
@@ -177,8 +182,8 @@ def circumstances_of(point: DecisionPoint) -> tuple[float, ...]:
         facts.discount_share,
         max(0.0, -facts.sentiment),
         math.log1p(facts.value_at_stake(point.now_ms)),
-        min(sent, _FATIGUE_LIMIT),
-        (clicked + _USUAL_CLICKS) / (sent + 1.0) - _USUAL_CLICKS,
+        min(sent, FATIGUE_LIMIT),
+        (clicked + USUAL_CLICKS) / (sent + 1.0) - USUAL_CLICKS,
         max(0.0, point.probability - _IN_REACH) / (1.0 - _IN_REACH),
     )
 
@@ -199,8 +204,8 @@ def context_matrix(
             discount_shares,
             unhappiness,
             np.log1p(stakes),
-            np.minimum(sent, _FATIGUE_LIMIT),
-            (clicked + _USUAL_CLICKS) / (sent + 1.0) - _USUAL_CLICKS,
+            np.minimum(sent, FATIGUE_LIMIT),
+            (clicked + USUAL_CLICKS) / (sent + 1.0) - USUAL_CLICKS,
             np.maximum(0.0, probabilities - _IN_REACH) / (1.0 - _IN_REACH),
         ]
     ).astype(np.float64)
@@ -211,28 +216,62 @@ def context_from(tier: int, circumstances: tuple[float, ...]) -> tuple[float, ..
     return (*(float(index == tier) for index in range(len(TIERS))), *circumstances)
 
 
-def uplift_of(action: Action, context: tuple[float, ...], snapshot: PolicySnapshot) -> tuple[float, float]:
-    """Return mean and standard deviation of what an action is believed to take off the churn probability."""
-    belief = snapshot.beliefs.get(action.name) or prior_belief(action)
-    mean = sum(weight * x for weight, x in zip(belief.means, context, strict=True))
-    deviation = math.sqrt(sum((s * x) ** 2 for s, x in zip(belief.deviations, context, strict=True)))
+def uplift_of(action: Action, columns: tuple[float, ...], snapshot: PolicySnapshot) -> tuple[float, float]:
+    """Return mean and standard deviation of an action's believed uplift, given the columns of the policy's context."""
+    belief = snapshot.beliefs.get(action.name) or prior_belief(action, len(columns))
+    mean = sum(weight * x for weight, x in zip(belief.means, columns, strict=True))
+    deviation = math.sqrt(sum((s * x) ** 2 for s, x in zip(belief.deviations, columns, strict=True)))
     return mean, deviation
 
 
-def expected_gain(action: Action, point: DecisionPoint, catalogue: Catalogue, snapshot: PolicySnapshot) -> float:
+def expected_gain(
+    action: Action, point: DecisionPoint, catalogue: Catalogue, snapshot: PolicySnapshot, course: Course | None = None
+) -> float:
     """Return what acting is expected to gain over doing nothing, in shop currency, less its cost."""
-    mean, _ = uplift_of(action, context_of(point), snapshot)
+    mean, _ = uplift_of(action, columns_for(action, context_of(point), snapshot, course), snapshot)
     stake = point.facts.value_at_stake(point.now_ms) * catalogue.margin
     return mean * stake - expected_cost(action, point.facts.mean_amount, snapshot)
 
 
-def choose(actions: Sequence[Action], point: DecisionPoint, catalogue: Catalogue, snapshot: PolicySnapshot) -> Choice:
+def choose(
+    actions: Sequence[Action],
+    point: DecisionPoint,
+    catalogue: Catalogue,
+    snapshot: PolicySnapshot,
+    course: Course | None = None,
+) -> Choice:
     """Return the probability vector over doing nothing and the allowed actions that a policy gives at a point."""
-    return snapshot.choice_among(actions, point, catalogue)
+    stake = point.facts.value_at_stake(point.now_ms) * catalogue.margin
+    return choose_by(actions, context_of(point), stake, point.facts.mean_amount, snapshot, course)
+
+
+def columns_for(
+    action: Action, context: tuple[float, ...], snapshot: PolicySnapshot, course: Course | None
+) -> tuple[float, ...]:
+    """Return what a policy looks at when it weighs an action.
+
+    Raises
+    ------
+    ValueError
+        It looks at the course of the customer, and that is not known.
+    """
+    if not snapshot.is_sequential:
+        return context
+    if course is None:
+        raise ValueError(
+            f"policy {snapshot.version} looks at the course of the customer, and a decision was logged without it: log"
+            " decisions with this build first"
+        )
+    return (*context, *course.step(action.name))
 
 
 def choose_by(
-    actions: Sequence[Action], context: tuple[float, ...], stake: float, usual_order: float, snapshot: PolicySnapshot
+    actions: Sequence[Action],
+    context: tuple[float, ...],
+    stake: float,
+    usual_order: float,
+    snapshot: PolicySnapshot,
+    course: Course | None = None,
 ) -> Choice:
     """Return the probability vector over doing nothing and the allowed actions; it sums to 1 and keeps the floors.
 
@@ -250,13 +289,16 @@ def choose_by(
         Mean order value, shop currency: incentives may be shares of it.
     snapshot
         What is believed.
+    course
+        Where the customer stands; needed by a policy over sequences.
 
     Raises
     ------
     ValueError
-        The snapshot was learned on another context, or there are more actions than the floors leave room for.
+        The snapshot was learned on another context, or needs the course, or there are more actions than the floors
+        leave room for.
     """
-    if snapshot.context != CONTEXT:
+    if snapshot.context not in {CONTEXT, SEQUENTIAL}:
         raise ValueError(
             f"policy {snapshot.version} was learned on the context {snapshot.context}, this build uses {CONTEXT}"
         )
@@ -271,10 +313,9 @@ def choose_by(
     ordered = sorted(actions, key=lambda action: action.name)
     gains = np.zeros((len(ordered) + 1, DRAWS))
     expected = {NOTHING: 0.0}
-    row_of_context = np.array([context])
     for row, action in enumerate(ordered, start=1):
         cost = expected_cost(action, usual_order, snapshot)
-        means, draws = uplift_draws(action, row_of_context, snapshot)
+        means, draws = uplift_draws(action, np.array([columns_for(action, context, snapshot, course)]), snapshot)
         gains[row] = draws[0] * stake - cost
         expected[action.name] = float(means[0]) * stake - cost
     wins = np.bincount(gains.argmax(axis=0), minlength=len(ordered) + 1)
@@ -325,7 +366,7 @@ def uplift_draws(
     action
         Of the catalogue.
     contexts
-        (customer, column of `CONTEXT`).
+        (customer, column of the policy's context).
     snapshot
         What is believed.
 
@@ -334,7 +375,7 @@ def uplift_draws(
     tuple
         Means by customer, and the fixed set of draws, (customer, draw).
     """
-    belief = snapshot.beliefs.get(action.name) or prior_belief(action)
+    belief = snapshot.beliefs.get(action.name) or prior_belief(action, contexts.shape[1])
     means = (contexts * np.array(belief.means)).sum(axis=1)
     if not belief.draws:
         deviations = np.sqrt(((contexts * np.array(belief.deviations)) ** 2).sum(axis=1))
