@@ -2,8 +2,9 @@
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from stream_app import __version__
 from stream_app.cli.errors import CommandError, ExitCode
-from stream_app.evaluation.contest import Importances, figures_of, run_model, share_of_customers, stream_of
+from stream_app.evaluation.contest import Stream, digest_of, figures_of, run_model, share_of_customers
 from stream_app.evaluation.reporting import KINDS
-from stream_app.evaluation.running import PassResult
 from stream_app.learning.zoo.registry import ENTRIES, MODEL_NAMES, create, entry_of
 
 ALL = "all"
@@ -50,22 +51,49 @@ def contestants(names: Sequence[str]) -> list[str]:
     return found
 
 
-def run_contest(done: PassResult, importances: Importances, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+def run_contest(
+    stream: Stream, names: Sequence[str], kept: Mapping[str, Mapping[str, Any]]
+) -> Iterator[dict[str, Any]]:
     """Run every model over the observations of a pass; yield its figures as soon as they are there.
 
-    `importances` has listened to the learner of that pass.
+    Parameters
+    ----------
+    stream
+        The observations.
+    names
+        Which models, in this order.
+    kept
+        Rows of an earlier contest by model: who has one of this very stream and these versions does not run again.
     """
-    stream = stream_of(done, importances)
     observations, learnable = len(stream.observed), int(stream.known.max(initial=0))
-    with _progress(len(names) * observations) as advance:
-        for name in names:
+    made_of = {"stream": digest_of(stream), "versions": _versions()}
+    left = [name for name in names if any(kept.get(name, {}).get(key) != made_of[key] for key in made_of)]
+    if len(left) < len(names):
+        Console(stderr=True).print(f"{len(names) - len(left)} of {len(names)} models have their rows already")
+    with _progress(len(left) * observations) as advance:
+        for number, name in enumerate(left, start=1):
             model = create(name)
             slow = entry_of(name).slow and learnable > SLOW_EXAMPLES
             taught = share_of_customers(stream.observed, SLOW_EXAMPLES / learnable) if slow else None
-            trial = run_model(
-                stream, model, stream.in_test if slow else np.ones(observations, dtype=np.bool_), taught, advance(name)
-            )
-            yield {"model": name, "served": entry_of(name).served, **figures_of(stream, trial)}
+            asked = stream.in_test if slow else np.ones(observations, dtype=np.bool_)
+            trial = run_model(stream, model, asked, taught, advance(f"{name} ({number} of {len(left)})"))
+            yield {"model": name, "served": entry_of(name).served, **figures_of(stream, trial), **made_of}
+
+
+def rows_of(path: Path, title: str, horizon_days: int) -> dict[str, dict[str, Any]]:
+    """Return the rows by model that a table has; none where there is no such page, or no table of that title on it."""
+    store = path.with_suffix(".json")
+    kept = json.loads(store.read_text(encoding="utf-8")) if store.exists() else []
+    return {
+        row["model"]: row
+        for table in kept
+        if (table["title"], table["horizon_days"]) == (title, horizon_days)
+        for row in table["results"]
+    }
+
+
+def _versions() -> dict[str, str]:
+    return {"stream-app": __version__, "River": version("river"), "numpy": version("numpy")}
 
 
 def show_contest(summary: dict[str, Any]) -> None:
@@ -119,20 +147,24 @@ def _gaps(summary: dict[str, Any]) -> list[str]:
     missing = [name for name in MODEL_NAMES if name not in ran]
     if missing:
         lines += ["", f"Not run on these data: {', '.join(missing)}."]
-    learned: dict[tuple[bool, int], list[str]] = {}
+    made_of: dict[str, list[str]] = {}
     for result in summary["results"]:
-        name = str(result["model"])
-        learned.setdefault((name in ENTRIES and ENTRIES[name].slow, int(result["learned"])), []).append(name)
-    for slow in (False, True):
-        groups = sorted((names for (is_slow, _), names in learned.items() if is_slow == slow), key=len)
-        if len(groups) > 1:
-            others = ", ".join(name for names in groups[:-1] for name in names)
-            lines += [
-                "",
-                "Rows learned different numbers of examples, so that they come from different versions of the code:",
-                f"{others} apart from the others.",
-            ]
-    return lines
+        known = f"{result.get('stream', '')} {_spelled(result.get('versions', {}))}"
+        made_of.setdefault(known, []).append(str(result["model"]))
+    groups = sorted(made_of.values(), key=len)
+    if len(groups) > 1:
+        others = ", ".join(name for names in groups[:-1] for name in names)
+        lines += [
+            "",
+            "Rows come from different observations or versions of the code:",
+            f"{others} apart from the others.",
+        ]
+    told = {_spelled(result["versions"]) for result in summary["results"] if "versions" in result}
+    return [*lines, *(["", f"Made with {' and with '.join(sorted(told))}."] if told else [])]
+
+
+def _spelled(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in versions.items())
 
 
 def _tested(summary: dict[str, Any], kind: str) -> float:
@@ -141,7 +173,7 @@ def _tested(summary: dict[str, Any], kind: str) -> float:
 
 def _headings() -> list[str]:
     judged = [f"{kind} {name.replace('_', ' ')}" for kind in ("calendar", "event") for name in _MEASURES]
-    return ["model", *judged, "learned", "predict us", "learn us", "memory MB"]
+    return ["model", *judged, "learned", "predict us", "learn us", "memory kB"]
 
 
 def _cells(result: dict[str, Any]) -> list[str]:
@@ -152,21 +184,23 @@ def _cells(result: dict[str, Any]) -> list[str]:
         f"{result['learned']:,}",
         f"{result['predict_microseconds']:.1f}",
         f"{result['learn_microseconds']:.0f}",
-        f"{result['memory_bytes'] / 1e6:.1f}",
+        f"{result['memory_bytes'] / 1e3:,.0f}",
     ]
 
 
 @contextmanager
 def _progress(total: int) -> Iterator[Any]:
-    """Show one bar over all models on a terminal; yields a function that returns a model's own teller."""
+    """Show one bar over all models on a terminal, else a line for each; yields a function that returns its teller."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
         task, before = progress.add_task("models", total=total), [0]
 
-        def advance(name: str) -> Any:
+        def advance(told: str) -> Any:
             start = before[0]
-            progress.update(task, description=name)
+            progress.update(task, description=told)
+            if not console.is_terminal:
+                console.print(told, markup=False)
 
             def show(passed: int) -> None:
                 before[0] = start + passed
@@ -187,7 +221,7 @@ def write_table(path: Path, summary: dict[str, Any]) -> None:
     kept = json.loads(store.read_text(encoding="utf-8")) if store.exists() else []
     tables = {(one["title"], one["horizon_days"]): one for one in kept}
     key = (summary["title"], summary["horizon_days"])
-    results = {one["model"]: one for one in [*tables.get(key, {"results": []})["results"], *summary["results"]]}
+    results = rows_of(path, *key) | {one["model"]: one for one in summary["results"]}
     order = sorted(results, key=lambda name: MODEL_NAMES.index(name) if name in MODEL_NAMES else len(MODEL_NAMES))
     tables[key] = summary | {"results": [results[name] for name in order]}
     pages = [tables[one] for one in sorted(tables)]

@@ -11,14 +11,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from stream_app.cli.contest import ALL, contestants, is_contest, run_contest, show_contest, write_table
+from stream_app.cli.contest import ALL, contestants, is_contest, rows_of, run_contest, show_contest, write_table
 from stream_app.cli.errors import CommandError, ExitCode
 from stream_app.cli.files import InputTopic, OpenFile, customer_records, open_files, progress_over
 from stream_app.cli.json_ready import json_ready
 from stream_app.engine.policy import EnginePolicy
 from stream_app.evaluation.ablation import ablate
 from stream_app.evaluation.baselines import BASELINES, BaselineUnavailableError, boosting_library
-from stream_app.evaluation.contest import Importances
+from stream_app.evaluation.contest import Importances, stream_of
 from stream_app.evaluation.page import report_page
 from stream_app.evaluation.reporting import KINDS, evaluate_pass, in_test, scores_in_test
 from stream_app.evaluation.running import PassResult, run_pass
@@ -52,6 +52,9 @@ def command(
     table: Annotated[
         Path | None, typer.Option(help="With --model all: write the table to this Markdown page, figures beside it.")
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="With --table: run only models that have no row of these very data there.")
+    ] = False,
     title: Annotated[str, typer.Option(help="Name of the data on that page. Default: the files' names.")] = "",
     families: Annotated[
         bool, typer.Option("--ablate", help="Also what each family of features brings, by leaving it out.")
@@ -70,9 +73,10 @@ def command(
       stream-app evaluate orders.jsonl.gz clicks.jsonl.gz --ablate
       stream-app evaluate clicks.jsonl orders.jsonl --model kalman --model adagrad --json
       stream-app evaluate orders.jsonl.gz --model all --table models.md --title "My shop"
+      stream-app evaluate orders.jsonl.gz --model all --table models.md --title "My shop" --resume
     """
     names = model or [KALMAN]
-    _check(observations, names, table)
+    _check(observations, names, table, resume=resume)
     _check_told(names, observations, {"--html": html is not None, "--baselines": baselines, "--ablate": families})
     if baselines:
         _require_baselines()
@@ -89,7 +93,7 @@ def command(
     results = []
     rejected: Counter[str] = Counter()
     if is_contest(names):
-        _contest(files, open_files(files, topic, preset), names, policy, table, title, as_json)
+        _contest(files, open_files(files, topic, preset), names, policy, table, title, resume=resume, as_json=as_json)
         return
     passed: PassResult | None = None
     for index, name in enumerate(names):
@@ -153,7 +157,7 @@ def _ablated(passed: PassResult, observations: str) -> dict[str, Any]:
         )
 
 
-def _check(observations: str, names: Sequence[str], table: Path | None) -> None:
+def _check(observations: str, names: Sequence[str], table: Path | None, *, resume: bool) -> None:
     if observations not in KINDS:
         raise CommandError(f"unknown observations {observations!r}: choose calendar or event", ExitCode.USAGE)
     unknown = [name for name in names if name not in {*MODEL_NAMES, ALL}]
@@ -163,6 +167,8 @@ def _check(observations: str, names: Sequence[str], table: Path | None) -> None:
         )
     if table is not None and not is_contest(names):
         raise CommandError("--table is written for a contest of models: add --model all", ExitCode.USAGE)
+    if resume and table is None:
+        raise CommandError("--resume goes on with a table: name its page by --table", ExitCode.USAGE)
 
 
 def _check_told(names: Sequence[str], observations: str, asked: Mapping[str, bool]) -> None:
@@ -191,6 +197,8 @@ def _contest(
     policy: EnginePolicy,
     table: Path | None,
     title: str,
+    *,
+    resume: bool,
     as_json: bool,
 ) -> None:
     """Run the engine once and every model over what it observed."""
@@ -211,10 +219,14 @@ def _contest(
         "observations": len(done.observed),
         "results": [],
     }
-    for result in run_contest(done, importances, chosen):
+    kept = rows_of(table, summary["title"], policy.horizon_days) if table is not None and resume else {}
+    for result in run_contest(stream_of(done, importances), chosen, kept):
         summary["results"].append(result)
         if table is not None:  # after every model: a long contest may be stopped, or looked at
             write_table(table, summary)
+    if table is not None and resume:
+        rows = rows_of(table, summary["title"], policy.horizon_days)
+        summary["results"] = [rows[name] for name in chosen if name in rows]
     if as_json:
         print(json.dumps(json_ready(summary)))
         return

@@ -8,6 +8,7 @@ law holds the two together).
 import gc
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from hashlib import blake2b
 from time import thread_time
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, NamedTuple
@@ -84,6 +85,17 @@ def stream_of(result: PassResult, importances: Importances) -> Stream:
         importances.of(result.examples),
         result.first_ms + int((1.0 - TEST_SHARE) * span),
     )
+
+
+def digest_of(stream: Stream) -> str:
+    """Return 16 hex digits over all that a trial depends on besides the model: equal streams, equal trials."""
+    observed = stream.observed
+    digest = blake2b(digest_size=8)
+    for array in (observed.features, observed.churned, observed.kind, observed.customer, observed.at_ms):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    for array in (stream.known, stream.importance, np.array([stream.test_start_ms])):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def share_of_customers(observed: Observed, share: float) -> NDArray[np.bool_]:

@@ -125,15 +125,65 @@ def test_a_missing_dependency_is_told_before_the_work(
 
 def test_the_page_tells_who_did_not_run_and_who_ran_another_time() -> None:
     figures = {"calendar": {}, "event": {}, "predict_microseconds": 1.0, "learn_microseconds": 1.0, "memory_bytes": 1}
-    rows = [{"model": name, "learned": 100, **figures} for name in MODEL_NAMES if name != "lstm"]
+    made_of = {"stream": "ab", "versions": {"River": "0.26.1"}}
+    rows = [{"model": name, "learned": 100, **figures, **made_of} for name in MODEL_NAMES if name != "lstm"]
     summary = {"title": "Shop", "horizon_days": 30, "events": 1, "customers": 1, "observations": 1, "results": rows}
 
     page = contest_page([summary])
     assert "Not run on these data: lstm." in page
-    assert "different versions" not in page
+    assert "versions of the code" not in page
+    assert "Made with River 0.26." in page
 
-    rows[1]["learned"] = 99
-    rows.append({"model": "lstm", "learned": 100, **figures})
+    rows[1]["stream"] = "cd"
+    rows.append({"model": "lstm", "learned": 100, **figures, **made_of})
     page = contest_page([summary])
     assert "Not run" not in page
     assert "versions of the code:\nkalman-orders apart" in page
+
+
+def test_a_contest_that_was_stopped_goes_on_where_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files, page = str(write_orders(tmp_path / "orders.jsonl")), tmp_path / "models.md"
+    arguments = (files, "--horizon-days", "20", "--table", str(page), "--title", "One")
+    three = ("--model", "kalman", "--model", "adagrad", "--model", "knn")
+    assert _run(*arguments, "--model", "kalman", "--model", "knn") == 0
+    before = {
+        row["model"]: row for row in json.loads(page.with_suffix(".json").read_text(encoding="utf-8"))[0]["results"]
+    }
+    capsys.readouterr()
+
+    assert _run(*arguments, *three, "--resume", "--json") == 0
+
+    told = capsys.readouterr()
+    assert "2 of 3 models have their rows already" in told.err
+    assert "adagrad (1 of 1)" in told.err
+    results = {row["model"]: row for row in json.loads(told.out)["results"]}
+    assert list(results) == ["kalman", "adagrad", "knn"]
+    assert results["knn"]["learn_microseconds"] == before["knn"]["learn_microseconds"]
+
+
+def test_rows_of_other_data_or_other_versions_are_not_gone_on_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files, page = str(write_orders(tmp_path / "orders.jsonl")), tmp_path / "models.md"
+    arguments = ("--horizon-days", "20", "--model", "kalman", "--model", "knn", "--table", str(page), "--title", "One")
+    assert _run(files, *arguments) == 0
+    store = page.with_suffix(".json")
+    kept = json.loads(store.read_text(encoding="utf-8"))
+    kept[0]["results"][0]["versions"]["River"] = "0.1"
+    store.write_text(json.dumps(kept), encoding="utf-8")
+    capsys.readouterr()
+
+    assert _run(files, *arguments, "--resume") == 0
+    assert "1 of 2 models" in capsys.readouterr().err
+
+    lines = Path(files).read_text(encoding="utf-8").splitlines(keepends=True)
+    fewer = tmp_path / "fewer" / "orders.jsonl"
+    fewer.parent.mkdir()
+    fewer.write_text("".join(lines[:-50]), encoding="utf-8")
+    assert _run(str(fewer), *arguments, "--resume") == 0
+    assert "have their rows already" not in capsys.readouterr().err
+
+
+def test_to_resume_needs_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run(str(write_orders(tmp_path / "orders.jsonl")), "--model", "all", "--resume") == 2
+    assert "--table" in capsys.readouterr().err
