@@ -90,6 +90,11 @@ class Settings(BaseSettings):
     instance_id: str = Field(default="", description="Static group membership, e.g. the pod's name; empty: dynamic.")
     data_dir: Path = Field(default=Path(".stream-app"), description="Local files: trainer checkpoint, RocksDB, logs.")
     store: Literal["memory", "rocksdb"] = Field(default="memory", description="Where customer states live.")
+    standbys: Annotated[int, Field(ge=0, le=8)] = Field(
+        default=1,
+        description="RocksDB: how many other workers keep a warm copy of each partition, so that a takeover reads only "
+        "the newest of its changelog. All workers alike.",
+    )
     catalogue_file: Path | None = Field(default=None, description="Action catalogue (YAML); absent: the shipped one.")
     catalogue_poll_seconds: Annotated[float, Field(gt=0)] = Field(
         default=5, description="Seconds between looks at the catalogue's file; a changed one is taken over at once."

@@ -20,6 +20,8 @@ CounterName = Literal[
     "outbox_resends",
     "alignment_waits_exceeded",
     "recovered_records",
+    "standby_records",
+    "standby_failures",
     "rebalances",
     "ticks_sent",
     "snapshots_loaded",
@@ -46,6 +48,8 @@ GaugeName = Literal[
     "recovery_remaining_records",
     "recovery_records_per_second",
     "recovery_records_per_customer",
+    "standby_partitions",
+    "standby_lag_records",
     "last_progress_timestamp_seconds",
     "interventions_enabled",
     "model_info",
@@ -66,6 +70,11 @@ GaugeName = Literal[
     "messages_sent",
     "sample_ratio_p_value",
     "sample_ratio_alarm",
+    "fairness",
+    "fairness_observed",
+    "fairness_comparison",
+    "fairness_bound",
+    "fairness_alarm",
     "build_info",
 ]
 HistogramName = Literal[
@@ -116,6 +125,9 @@ _PARTITION_SERIES = 20_000
 
 _LIFT_SERIES = 2_000
 
+_FAIRNESS_SERIES = 600
+"""Four attributes of fourteen groups, three measures, three bounds."""
+
 COUNTERS: dict[CounterName, CounterSpec] = {
     "events": CounterSpec("Input records applied to customer states, or found to be repeats, by topic.", ("topic",)),
     "engine_steps": CounterSpec(
@@ -135,6 +147,8 @@ COUNTERS: dict[CounterName, CounterSpec] = {
     "outbox_resends": CounterSpec("Interventions sent again from the outbox of a former owner."),
     "alignment_waits_exceeded": CounterSpec("Times that a lagging topic was no longer waited for.", ("topic",)),
     "recovered_records": CounterSpec("Changelog records read while restoring."),
+    "standby_records": CounterSpec("Changelog records read for standby copies of other workers' partitions."),
+    "standby_failures": CounterSpec("Standby copies that could not be kept: their takeover will read more."),
     "rebalances": CounterSpec("Rebalances of the consumer group that this process took part in.", (), "both"),
     "ticks_sent": CounterSpec("Records written to the ticks topic for idle partitions."),
     "snapshots_loaded": CounterSpec("Model snapshots put into service."),
@@ -175,6 +189,8 @@ GAUGES: dict[GaugeName, GaugeSpec] = {
     "recovery_records_per_customer": GaugeSpec(
         "Changelog records read for each customer at the newest assignment: compaction falls behind where it grows."
     ),
+    "standby_partitions": GaugeSpec("Partitions of other workers of which this one keeps a warm copy."),
+    "standby_lag_records": GaugeSpec("Changelog records that the standby copies of this worker have still to read."),
     "last_progress_timestamp_seconds": GaugeSpec(
         "Wall time at which this process last finished a batch or had nothing to do.", (), "both"
     ),
@@ -227,6 +243,30 @@ GAUGES: dict[GaugeName, GaugeSpec] = {
     ),
     "sample_ratio_alarm": GaugeSpec(
         "1: arms are not filled as configured, do not trust the comparison.", ("ratio",), "trainer"
+    ),
+    "fairness": GaugeSpec(
+        "How a group is treated, by declared attribute, group, measure (contact_rate, offer_value, score_error) and "
+        "bound (estimate, low, high; infinite: nothing can be said). Groups of fewer than 30 are not shown.",
+        ("attribute", "group", "measure", "bound"),
+        "trainer",
+        _FAIRNESS_SERIES,
+    ),
+    "fairness_observed": GaugeSpec(
+        "Windows, offers and labels that this rests on, by measure.",
+        ("attribute", "group", "measure"),
+        "trainer",
+        _FAIRNESS_SERIES,
+    ),
+    "fairness_comparison": GaugeSpec(
+        "The two groups that are furthest apart: ratio of contact rates and of offers, difference of score errors.",
+        ("attribute", "measure", "bound"),
+        "trainer",
+    ),
+    "fairness_bound": GaugeSpec("The bound of that comparison.", ("attribute", "measure"), "trainer"),
+    "fairness_alarm": GaugeSpec(
+        "1: the comparison is certainly beyond its bound, whenever it is looked at.",
+        ("attribute", "measure"),
+        "trainer",
     ),
     "build_info": GaugeSpec("1; the version of stream-app.", ("version",), "both"),
 }

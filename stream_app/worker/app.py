@@ -35,15 +35,15 @@ class WorkerApp(BatchApp):
 
     mundane_level = "debug"
 
-    restore: Callable[[set[int]], Any] | None = None
+    restore: Callable[[set[int], set[int]], Any] | None = None
 
     def _create_directories(self) -> None:
         """Make none: nothing of Faust's is kept on disk."""
 
-    async def restore_partitions(self, partitions: set[int]) -> None:
-        """Restore and claim customer partitions; called by `BulkRecovery` after each rebalance."""
+    async def restore_partitions(self, partitions: set[int], standbys: set[int]) -> None:
+        """Restore and claim customer partitions, and copy standbys; called by `BulkRecovery` after each rebalance."""
         assert self.restore is not None, "the worker sets this before the app starts"
-        await self.restore(partitions)
+        await self.restore(partitions, standbys)
 
 
 def create_app(settings: Settings) -> WorkerApp:
@@ -76,7 +76,7 @@ def create_app(settings: Settings) -> WorkerApp:
         stream_recovery_delay=0.0,
         stream_processing_timeout=SLOW_SECONDS,
         store="memory://",
-        table_standby_replicas=0,
+        table_standby_replicas=standbys_of(settings),
         topic_allow_declare=False,
         topic_disable_leader=True,
         web_enabled=False,
@@ -87,6 +87,11 @@ def create_app(settings: Settings) -> WorkerApp:
     app.chunk_policy = ChunkPolicy(settings.max_chunk_records, settings.buffer_records, settings.buffer_bytes)
     app.Table(CUSTOMERS_TABLE, partitions=settings.partitions, key_type=bytes, value_type=bytes)
     return app
+
+
+def standbys_of(settings: Settings) -> int:
+    """Return how many standbys a partition has; with the memory store a copy would cost as much memory again."""
+    return settings.standbys if settings.store == "rocksdb" else 0
 
 
 def register_customer_agent(

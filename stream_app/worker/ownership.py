@@ -19,7 +19,8 @@ from stream_app.worker.changelog import Changelog
 from stream_app.worker.outgoing import Outgoing
 from stream_app.worker.owned import Owned
 from stream_app.worker.publisher import Publisher, WrittenRange
-from stream_app.worker.restoring import Restored, Restorer
+from stream_app.worker.restoring import Restored, Restorer, restorer_of
+from stream_app.worker.standbys import Standbys
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +44,8 @@ class Ownership:
         Where to read and write.
     open_store
         Makes the store of a partition.
+    standbys
+        Copies to begin with instead, where there are.
     new_aligner
         Makes the merge of a partition.
     to_outgoing
@@ -57,6 +60,7 @@ class Ownership:
         changelog: Changelog,
         publisher: Publisher,
         open_store: Callable[[int], PartitionStore],
+        standbys: Standbys,
         new_aligner: Callable[[], Aligner],
         to_outgoing: Callable[[PendingSend], Outgoing],
         metrics: Recorder,
@@ -65,6 +69,7 @@ class Ownership:
         self._changelog = changelog
         self._publisher = publisher
         self._open_store = open_store
+        self._standbys = standbys
         self._new_aligner = new_aligner
         self._to_outgoing = to_outgoing
         self._metrics = metrics
@@ -81,18 +86,30 @@ class Ownership:
         numbers = sorted(partitions)
         if not numbers:
             return {}
-        ends = await self._changelog.ends(numbers)
-        restorers = {number: self._restorer(number, ends[number]) for number in numbers}
+        # Before the ends are asked: a copy that reads on could know more than they say.
+        copies = {number: self._standbys.hand_over(number) for number in numbers}
+        restorers = {number: copy for number, copy in copies.items() if copy is not None}
+        warm = len(restorers)
+        try:
+            ends = await self._changelog.ends(numbers)
+            for number in numbers:
+                if number not in restorers:
+                    restorers[number] = restorer_of(number, self._open_store(number), ends[number])
 
-        def fold(number: int, records: Sequence[Any]) -> None:
-            restorers[number].take(records)
+            def fold(number: int, records: Sequence[Any]) -> None:
+                restorers[number].take(records)
 
-        starts = {number: restorer.next_offset for number, restorer in restorers.items()}
-        await self._changelog.read(starts, ends, fold)
-        taken = {}
-        for number, restorer in restorers.items():
-            taken[number] = await self._claim(number, restorer, restorer.finish(ends[number]))
-        self._tell(taken, restorers, time.monotonic() - begun)
+            starts = {number: restorer.next_offset for number, restorer in restorers.items()}
+            await self._changelog.read(starts, ends, fold)
+            taken = {}
+            for number, restorer in restorers.items():
+                taken[number] = await self._claim(number, restorer, restorer.finish(ends[number]))
+        except BaseException:
+            # Another rebalance may have come in between; whoever takes them over next must be able to open them.
+            for restorer in restorers.values():
+                restorer.store.close()
+            raise
+        self._tell(taken, restorers, warm, time.monotonic() - begun)
         return taken
 
     async def still_ours(self, kept: Mapping[int, Owned]) -> set[int]:
@@ -120,7 +137,7 @@ class Ownership:
         owned.store.commit(Checkpoint(owned.closing, written.next_offset))
         owned.sequence += 1
 
-    def _tell(self, taken: Mapping[int, Owned], restorers: Mapping[int, Restorer], seconds: float) -> None:
+    def _tell(self, taken: Mapping[int, Owned], restorers: Mapping[int, Restorer], warm: int, seconds: float) -> None:
         """Report what restoring cost: how fast it was, and how much of what was read was still true."""
         records = sum(restorer.records for restorer in restorers.values())
         customers = sum(len(owned.store) for owned in taken.values())
@@ -132,6 +149,7 @@ class Ownership:
             "restored",
             extra=fields(
                 partitions=len(taken),
+                warm=warm,
                 records=records,
                 customers=customers,
                 ignored=sum(restorer.ignored for restorer in restorers.values()),
@@ -140,21 +158,6 @@ class Ownership:
                 seconds=seconds,
             ),
         )
-
-    def _restorer(self, number: int, end: int) -> Restorer:
-        store = self._open_store(number)
-        known = store.checkpoint()
-        if known is not None and known.next_offset > end:
-            logger.warning(
-                "partition %d: the local store knows the changelog up to %d, but it ends at %d: it was deleted and "
-                "created "
-                "again, and the local store is thrown away",
-                number,
-                known.next_offset,
-                end,
-            )
-            store.clear()
-        return Restorer(store)
 
     async def _claim(self, number: int, restorer: Restorer, restored: Restored) -> Owned:
         owned: Owned | None = None

@@ -10,6 +10,7 @@ import logging
 from aiokafka.errors import IllegalStateError
 from faust.tables.manager import TableManager
 from faust.tables.recovery import RebalanceAgain, Recovery, ServiceStopped
+from faust.types import TP
 from mode import Service
 
 logger = logging.getLogger(__name__)
@@ -28,7 +29,8 @@ class BulkRecovery(Recovery):  # type: ignore[misc]
             self.signal_recovery_start.clear()
             generation = self._generation_id
             try:
-                await self._wait(self.app.restore_partitions(self._assigned_customer_partitions()))
+                actives, standbys = self._numbers_of(self.active_tps), self._numbers_of(self.standby_tps)
+                await self._wait(self.app.restore_partitions(actives, standbys))
                 await self._resume_streams(generation_id=generation)
             except RebalanceAgain:
                 logger.info("another rebalance began while restoring")
@@ -37,8 +39,8 @@ class BulkRecovery(Recovery):  # type: ignore[misc]
             except ServiceStopped:
                 break
 
-    def _assigned_customer_partitions(self) -> set[int]:
-        return {tp.partition for tp in self.active_tps if self._is_changelog_tp(tp)}
+    def _numbers_of(self, assigned: set[TP]) -> set[int]:
+        return {tp.partition for tp in assigned if self._is_changelog_tp(tp)}
 
 
 class BulkTableManager(TableManager):  # type: ignore[misc]

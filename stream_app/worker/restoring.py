@@ -10,6 +10,7 @@ Rules, each for one way in which an owner can fail:
 * Of the rest the later record wins, as Kafka's compaction has it.
 """
 
+import logging
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -28,6 +29,8 @@ from stream_app.wire.partition_record import (
     encode_partition_record,
     read_envelope,
 )
+
+logger = logging.getLogger(__name__)
 
 
 class Restored(NamedTuple):
@@ -71,6 +74,10 @@ class Restorer:
     def epoch(self) -> int:
         """Highest epoch read so far."""
         return self._epoch
+
+    def begin_counting(self) -> None:
+        """Count records from here on: what was read so far was read before anybody waited for it."""
+        self.records = self.ignored = 0
 
     def take(self, records: Iterable[Any]) -> None:
         """Fold records (aiokafka's ConsumerRecords) of this partition, in the order of the log.
@@ -133,3 +140,28 @@ class Restorer:
         else:
             record = decode_partition_record(memoryview(self._record_value)[ENVELOPE_BYTES:])
         return Restored(record, self._epoch, self.next_offset, unfinished)
+
+
+def restorer_of(number: int, store: PartitionStore, end_offset: int) -> Restorer:
+    """Return the fold of a partition's changelog that goes on where its store ends.
+
+    Parameters
+    ----------
+    number
+        Of the partition, for the log.
+    store
+        As it was left. If it knows more than the changelog holds, it is of another changelog, and is cleared.
+    end_offset
+        Where the changelog ends.
+    """
+    known = store.checkpoint()
+    if known is not None and known.next_offset > end_offset:
+        logger.warning(
+            "partition %d: the local store knows the changelog up to %d, but it ends at %d: it was deleted and "
+            "created again, and the local store is thrown away",
+            number,
+            known.next_offset,
+            end_offset,
+        )
+        store.clear()
+    return Restorer(store)

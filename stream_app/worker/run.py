@@ -21,7 +21,7 @@ from stream_app.core.times import SECOND_MS, from_ms
 from stream_app.core.topics import Topic
 from stream_app.settings import Settings
 from stream_app.worker.aligner import Aligner
-from stream_app.worker.app import WorkerApp, create_app, ends_of, register_customer_agent
+from stream_app.worker.app import WorkerApp, create_app, ends_of, register_customer_agent, standbys_of
 from stream_app.worker.batches import Batcher, BatchPolicy
 from stream_app.worker.catalogues import CatalogueFollower
 from stream_app.worker.changelog import Changelog
@@ -34,6 +34,8 @@ from stream_app.worker.policies import PolicyFollower
 from stream_app.worker.publisher import Publisher, new_producer
 from stream_app.worker.snapshots import SnapshotFollower
 from stream_app.worker.source_topics import ALIGNED, look_at_topics, refuse_recreated
+from stream_app.worker.standby_reader import StandbyReader
+from stream_app.worker.standbys import Standbys
 from stream_app.worker.views import LiveViews
 
 logger = logging.getLogger(__name__)
@@ -67,6 +69,7 @@ class Worker(NamedTuple):
     pipeline: Pipeline
     producer: AIOKafkaProducer
     publisher: Publisher
+    standbys: StandbyReader
     metrics: Metrics
     views: LiveViews
     catalogues: CatalogueFollower
@@ -109,11 +112,18 @@ async def build_worker(settings: Settings, metrics: Metrics) -> Worker:
     batcher = Batcher(engine, intake, policy, settings.topic, metrics)
     lanes = len(ALIGNED)
     cached = max(256, CACHED_STATES // settings.partitions)
+
+    def open_partition(number: int) -> PartitionStore:
+        return open_store(settings, number, cached)
+
+    standbys = Standbys(open_partition)
+    standby_reader = StandbyReader(settings, standbys, metrics)
     ownership = Ownership(
         engine,
         Changelog(settings, publisher, metrics),
         publisher,
-        lambda number: open_store(settings, number, cached),
+        open_partition,
+        standbys,
         lambda: Aligner(lanes, settings.alignment_wait_ms),
         batcher.to_outgoing,
         metrics,
@@ -126,29 +136,7 @@ async def build_worker(settings: Settings, metrics: Metrics) -> Worker:
         if not failure.done():
             failure.set_result(error)
 
-    async def restore(partitions: set[int]) -> None:
-        metrics.count("rebalances")
-        consumer = app.consumer
-        pipeline.attach(consumer)
-        try:
-            await pipeline.own(partitions)
-            held = {
-                (names[Topic(role)], number): position
-                for number, owned in pipeline.owned.items()
-                for role, position in owned.positions.items()
-            }
-            refuse_recreated(settings, held, await ends_of(consumer, held) if held else {})
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or not task.cancelling():
-                # Not ours: something inside was cancelled, and mode would let recovery end without a word.
-                fail(WorkerCrashedError("restoring was cancelled from within"))
-            raise
-        except Exception as error:
-            fail(error)
-            raise
-
-    app.restore = restore
+    app.restore = _restoring(settings, app, pipeline, standby_reader, metrics, fail)
     app.quiescent = pipeline
     register_customer_agent(app, [source.name for source in sources], pipeline, fail)
     views = LiveViews(settings, app, pipeline, engine, frozenset(source.name for source in sources))
@@ -161,7 +149,46 @@ async def build_worker(settings: Settings, metrics: Metrics) -> Worker:
         metrics,
     )
     policies = PolicyFollower(settings, decider.policy_version, maker.with_policy, pipeline.install_decider, metrics)
-    return Worker(settings, app, pipeline, producer, publisher, metrics, views, catalogues, policies, failure)
+    return Worker(
+        settings, app, pipeline, producer, publisher, standby_reader, metrics, views, catalogues, policies, failure
+    )
+
+
+def _restoring(
+    settings: Settings,
+    app: WorkerApp,
+    pipeline: Pipeline,
+    standbys: StandbyReader,
+    metrics: Metrics,
+    fail: Callable[[BaseException], None],
+) -> Callable[[set[int], set[int]], Awaitable[None]]:
+    """Return what an app does with the partitions that a rebalance gave it, and with those that it is to copy."""
+
+    async def restore(partitions: set[int], copied: set[int]) -> None:
+        metrics.count("rebalances")
+        consumer = app.consumer
+        pipeline.attach(consumer)
+        try:
+            await pipeline.own(partitions)
+            held = {
+                (settings.topic(Topic(role)), number): position
+                for number, owned in pipeline.owned.items()
+                for role, position in owned.positions.items()
+            }
+            refuse_recreated(settings, held, await ends_of(consumer, held) if held else {})
+            # Last: what was ours until now is closed, and what is waited for is done.
+            standbys.follow(copied if standbys_of(settings) else set())
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or not task.cancelling():
+                # Not ours: something inside was cancelled, and mode would let recovery end without a word.
+                fail(WorkerCrashedError("restoring was cancelled from within"))
+            raise
+        except Exception as error:
+            fail(error)
+            raise
+
+    return restore
 
 
 def open_store(settings: Settings, number: int, cached_states: int) -> PartitionStore:
@@ -200,6 +227,7 @@ async def running(worker: Worker) -> AsyncIterator[None]:
     watch(models.run, "models")
     watch(lambda: worker.catalogues.run(worker.settings.catalogue_poll_seconds), "catalogues")
     watch(worker.pipeline.run, "pipeline")
+    watch(worker.standbys.run, "standbys")
     watch(lambda: _watch_faust(worker.app), "faust-watch")
     if worker.settings.clock == "wall":
         watch(lambda: _write_ticks(worker), "ticks")
@@ -216,6 +244,7 @@ async def running(worker: Worker) -> AsyncIterator[None]:
                     task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             worker.pipeline.close()
+            worker.standbys.close()
             await models.stop()
             await worker.producer.stop()
 

@@ -6,7 +6,6 @@ STREAM_APP_TEST_OVERLOAD_SECONDS makes it longer (minutes show whether memory gr
 import os
 import re
 import time
-import urllib.request
 from collections import deque
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from stream_app.core.topics import Topic
 from tests.support import kafka as bench
 from tests.support.kafka import NewSettings
 from tests.support.probe import GroupProbe
+from tests.support.scrape import sample
 from tests.support.shop_stream import Mix, ShopStream
 
 SECONDS = float(os.environ.get("STREAM_APP_TEST_OVERLOAD_SECONDS", "0"))
@@ -40,12 +40,6 @@ def resident_megabytes(pid: int) -> float:
     found = re.search(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)
     assert found is not None
     return int(found[1]) / 1024
-
-
-def sample(port: int, name: str) -> float:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
-        found = re.search(rf"^stream_app_{name} (.+)$", answer.read().decode(), re.MULTILINE)
-    return float(found[1]) if found is not None else 0.0
 
 
 @pytest.mark.slow

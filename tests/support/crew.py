@@ -37,6 +37,7 @@ class Member:
 
     def __init__(self, settings: Settings, seat: Seat, log: Path) -> None:
         self.seat = seat
+        self.settings = settings
         self.process = WorkerProcess(settings, log)
 
     @property

@@ -25,6 +25,7 @@ from stream_app.worker.aligner import UNBOUNDED, Aligner
 from stream_app.worker.ownership import Ownership
 from stream_app.worker.publisher import WrittenRange
 from stream_app.worker.restoring import Restorer
+from stream_app.worker.standbys import Standbys
 
 ENGINE = engine_of(Settings(partitions=1))
 
@@ -97,6 +98,7 @@ async def take_over(log: LogOfOne) -> dict[str, int]:
         log,  # type: ignore[arg-type]  # as much of a changelog as claims need
         None,  # type: ignore[arg-type]  # nothing is sent: there is no outbox
         lambda _: MemoryStore(),
+        Standbys(lambda _: MemoryStore()),
         lambda: Aligner(1, UNBOUNDED),
         lambda _: None,  # type: ignore[arg-type,return-value]
         Metrics("worker"),
