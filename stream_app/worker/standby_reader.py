@@ -75,6 +75,11 @@ class StandbyReader:
                 await asyncio.sleep(RETRY_SECONDS)
                 self._changed.set()
 
+    @property
+    def copies(self) -> dict[int, Restorer]:
+        """Return the open copies by partition; the dict is the caller's."""
+        return self._standbys.copies
+
     def lag_records(self) -> int:
         """Return how many changelog records, by their offsets, the open copies have still to read."""
         copies = self._standbys.copies
