@@ -6,6 +6,7 @@ has been handed over. Where there are no further horizons, nothing of this exist
 """
 
 from bisect import insort
+from collections.abc import Iterable
 
 from stream_app.core.hashing import unit_draw
 from stream_app.core.observations import inclusion_probability
@@ -70,28 +71,45 @@ def take_further(
     return taken
 
 
-def answer_further(state: CustomerState, at_ms: int) -> None:
+def answer_further(waiting: Iterable[FurtherObservation], at_ms: int) -> None:
     """Note an order: what was observed before it and is within its horizon will be labelled retained when it is due."""
-    for observation in state.further or ():
+    for observation in waiting:
         if observation.at_ms < at_ms <= observation.at_ms + observation.horizon_days * DAY_MS:
             observation.retained = True
 
 
-def note_contact_further(state: CustomerState, at_ms: int, stay_probability: float, *, contacted: bool) -> None:
-    """Note that a contact was drawn, as is noted on the observations under way of the first horizon."""
-    for observation in state.further or ():
+def note_contact_further(
+    waiting: Iterable[FurtherObservation], at_ms: int, stay_probability: float, *, contacted: bool
+) -> None:
+    """Note that a contact was drawn or might have been, on all observations that are under way then."""
+    for observation in waiting:
         if observation.at_ms <= at_ms < observation.at_ms + observation.horizon_days * DAY_MS:
             observation.contacts += contacted
             observation.stay_propensity *= stay_probability
 
 
-def pop_further(state: CustomerState, due_ms: int) -> FurtherObservation | None:
-    """Take off and return the next observation whose label is due by then; None when none is."""
-    waiting = state.further
-    if not waiting or waiting[0].handed_ms > due_ms:
-        return None
-    observation = waiting.pop(0)
-    state.further = waiting or None
+def label_due_ms(state: CustomerState, label_delay_ms: int) -> int:
+    """Return when the next label of any horizon is handed over, 0 for never.
+
+    `label_delay_ms` is the first horizon and the allowed lateness.
+    """
+    due_ms = state.pending[0].at_ms + label_delay_ms if state.pending else 0
+    if state.further and (not due_ms or state.further[0].handed_ms < due_ms):
+        due_ms = state.further[0].handed_ms
+    return due_ms
+
+
+def pop_observation(state: CustomerState, label_delay_ms: int) -> Observation:
+    """Take off and return the observation whose label is next; of the first horizon where two are due together.
+
+    There must be one: ask `label_due_ms`.
+    """
+    due_ms = label_due_ms(state, label_delay_ms)
+    if state.pending and state.pending[0].at_ms + label_delay_ms == due_ms:
+        return state.pending.pop(0)
+    assert state.further, "a label is due"
+    observation = state.further.pop(0)
+    state.further = state.further or None
     return observation
 
 

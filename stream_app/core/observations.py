@@ -51,5 +51,15 @@ def answer_observations(pending: list[Observation], at_ms: int, horizon_ms: int)
             observation.retained = True
 
 
+def note_contact(
+    pending: list[Observation], at_ms: int, horizon_ms: int, stay_probability: float, *, contacted: bool
+) -> None:
+    """Note on the observations under way that a contact was drawn, or might have been."""
+    for observation in pending:
+        if observation.at_ms <= at_ms < observation.at_ms + horizon_ms:
+            observation.contacts += contacted
+            observation.stay_propensity *= stay_probability
+
+
 def _time_and_kind(observation: Observation) -> tuple[int, int]:
     return observation.at_ms, observation.kind

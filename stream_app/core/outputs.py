@@ -15,6 +15,11 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 Arm = Literal["treatment", "holdout"]
 
 
+def _is_empty(value: tuple[object, ...]) -> bool:
+    """Leave out what is not configured: records stay as they are without it."""
+    return not value
+
+
 class _Output(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -25,6 +30,14 @@ class Reason(_Output):
     code: str = Field(description="Feature or rule that it comes from.")
     text: str = Field(description="A sentence for a person.")
     contribution: float = Field(description="Share of the logit; positive raises the risk.")
+
+
+class HorizonRisk(_Output):
+    """The same question over a longer time (STREAM_APP_EXTRA_HORIZONS_DAYS)."""
+
+    horizon_days: int
+    probability: Probability = Field(description="P(no order within horizon_days), at most that of shorter horizons.")
+    model_version: str
 
 
 class ChurnScore(_Output):
@@ -47,6 +60,9 @@ class ChurnScore(_Output):
     next_order_days: tuple[float, float] | None = Field(default=None, description="Likely window of the next order.")
     cold_start: bool = Field(default=False, description="True while the score is the prior alone.")
     model_version: str
+    further_horizons: tuple[HorizonRisk, ...] = Field(
+        default=(), description="Risks over longer horizons, where configured, shortest first.", exclude_if=_is_empty
+    )
 
 
 class ChurnWarning(_Output):

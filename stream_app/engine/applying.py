@@ -15,6 +15,7 @@ from stream_app.core.folds.clicks import fold_click
 from stream_app.core.folds.orders import fold_order
 from stream_app.core.folds.people import fold_feedback, profile_of
 from stream_app.core.folds.reviews import fold_review
+from stream_app.core.horizons import answer_further
 from stream_app.core.observations import answer_observations
 from stream_app.core.state import ClicksState, ContactState, CustomerState, OrdersState, ReviewsState
 from stream_app.core.times import DAY_MS, MINUTE_MS
@@ -53,7 +54,7 @@ class Applier:
                 if state.profile is None or at_ms >= state.profile.at_ms:
                     state.profile = profile_of(event, at_ms)
                     if state.profile.profiling is False:
-                        state.pending = []
+                        state.pending, state.further = [], None
                 return None
 
     def click(self, state: CustomerState, event: Click | ClickEvent, at_ms: int) -> Trigger | None:
@@ -76,6 +77,8 @@ class Applier:
             state.orders = OrdersState()
         if fold_order(state.orders, event, at_ms, self._shop_amount(event)):
             answer_observations(state.pending, at_ms, self._horizon_ms)
+            if state.further:
+                answer_further(state.further, at_ms)
         return "order"
 
     def _review(self, state: CustomerState, event: ReviewEvent, at_ms: int) -> Trigger:

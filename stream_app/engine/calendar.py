@@ -21,6 +21,8 @@ def next_due_ms(state: CustomerState, label_delay_ms: int) -> int:
         label_due_ms = state.pending[0].at_ms + label_delay_ms
         if not due_ms or label_due_ms < due_ms:
             due_ms = label_due_ms
+    if state.further and (not due_ms or state.further[0].handed_ms < due_ms):
+        due_ms = state.further[0].handed_ms
     ledger = state.ledger
     if ledger is not None and ledger.open_draws:
         told_ms = outcome_due_ms(ledger)

@@ -17,6 +17,7 @@ from stream_app.core.events import CustomerEntry, FeedbackEvent
 from stream_app.core.facts import facts_of
 from stream_app.core.features import raw_row
 from stream_app.core.hashing import unit_draw
+from stream_app.core.horizons import label_due_ms, pop_observation
 from stream_app.core.ledger import Ledger
 from stream_app.core.observations import AFTER_ORDER, ON_CALENDAR, take_observation
 from stream_app.core.partition import PartitionState
@@ -269,7 +270,7 @@ class Engine:
         if state is None:
             return
         effects.counts["timers"] += 1
-        while state.pending and state.pending[0].at_ms + self._label_delay_ms <= due_ms:
+        while 0 < label_due_ms(state, self._label_delay_ms) <= due_ms:
             if customer_id in block.customers:
                 self._concluder.settle(shard, block, effects)
             self._hand_over(shard, customer_id, state, effects)
@@ -352,10 +353,10 @@ class Engine:
         effects.counts["points"] += 1
 
     def _hand_over(self, shard: Shard, customer_id: str, state: CustomerState, effects: Effects) -> None:
-        """Release the oldest label at T + H plus the allowed lateness, never earlier."""
+        """Release the next label at T + H plus the allowed lateness, never earlier."""
         shard.memory.example_sequence += 1
-        number = shard.memory.example_sequence
-        example = example_of(state.pending.pop(0), state, customer_id, shard.partition, number, self.policy)
+        number, observation = shard.memory.example_sequence, pop_observation(state, self._label_delay_ms)
+        example = example_of(observation, state, customer_id, shard.partition, number, self.policy)
         effects.outputs.append(Output(Topic.TRAINING, str(shard.partition), example))
         effects.counts["examples"] += 1
 

@@ -5,7 +5,7 @@ from stream_app.core.features import FEATURES_HASH
 from stream_app.core.groups import declared_groups
 from stream_app.core.hashing import stable_id
 from stream_app.core.outputs import DecisionOutcome
-from stream_app.core.state import CustomerState, Observation
+from stream_app.core.state import CustomerState, FurtherObservation, Observation
 from stream_app.core.times import DAY_MS
 from stream_app.engine.policy import EnginePolicy
 
@@ -19,7 +19,8 @@ def example_of(
     policy: EnginePolicy,
 ) -> TrainingExample:
     """Return the example of an observation whose horizon has passed; `sequence` is consecutive per partition."""
-    horizon_days = policy.horizon_days
+    is_further = isinstance(observation, FurtherObservation)
+    horizon_days = observation.horizon_days if is_further else policy.horizon_days
     return TrainingExample(
         example_id=stable_id("ex", customer_id, observation.at_ms, observation.kind, horizon_days),
         customer_id=customer_id,
