@@ -6,6 +6,7 @@ from pathlib import Path
 from stream_app.core.times import DAY_MS, SECOND_MS
 from stream_app.decisions.catalogue import Catalogue, load_catalogue, shipped_catalogue_file
 from stream_app.decisions.decider import CatalogueDecider
+from stream_app.decisions.fairness_watch import FairnessState, FairnessWatch
 from stream_app.decisions.policy import PolicySnapshot, load_policy
 from stream_app.decisions.types import Decider
 from stream_app.engine.engine import Engine
@@ -137,6 +138,17 @@ def engine_of(
     if decider is None:
         decider = DeciderMaker(settings, partitions or settings.partitions).decider()
     return Engine(policy, decider, LexicalSentiment(), scorer or PriorScorer(policy.horizon_days))
+
+
+def fairness_watch_of(settings: Settings, state: FairnessState | None = None) -> FairnessWatch:
+    """Return the watch over groups that the settings ask for, to go on from a state; of none it does nothing."""
+    return FairnessWatch(
+        settings.fairness_attributes,
+        settings.observation_days,
+        ratio_bound=settings.fairness_ratio,
+        error_bound=settings.fairness_error,
+        state=state,
+    )
 
 
 def _end_of_day_ms(day: date) -> int:

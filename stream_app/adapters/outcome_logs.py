@@ -1,21 +1,23 @@
-"""Where matured decisions are read from: a file that `replay --out` wrote, or their topic."""
+"""Where matured decisions are read from: a file that `replay --out` wrote, or their topic; and labels, from theirs."""
 
 import asyncio
 import gzip
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import orjson
 from aiokafka import ConsumerRecord
 
 from stream_app.adapters.topic_reading import read_topics
+from stream_app.core.effects import TrainingExample
 from stream_app.core.outputs import DecisionOutcome
 from stream_app.core.topics import Topic
 from stream_app.settings import Settings
+from stream_app.wire.encode import decode_example
 
 
 class OutcomeLogError(ValueError):
-    """Something in the log is no matured decision; the message names the place."""
+    """Something in the log is no matured decision, or no label; the message names the place."""
 
 
 def outcomes_in_file(file: Path) -> Iterator[DecisionOutcome]:
@@ -61,9 +63,31 @@ def outcomes_on_topic(settings: Settings) -> list[DecisionOutcome]:
         try:
             outcome = DecisionOutcome.model_validate_json(record.value or b"")
         except ValueError as failure:
-            place = f"{record.topic}, partition {record.partition}, offset {record.offset}"
-            raise OutcomeLogError(f"{place}: no matured decision: {failure}") from failure
+            raise OutcomeLogError(f"{_place(record)}: no matured decision: {failure}") from failure
         found.setdefault(outcome.outcome_id, outcome)
 
     asyncio.run(read_topics(settings, (Topic.OUTCOMES,), take))
     return list(found.values())
+
+
+def labels_on_topic(settings: Settings, take: Callable[[TrainingExample], object]) -> None:
+    """Hand over the labels that stand on their topic now, one by one, repeats and all; raises what `read_topics` does.
+
+    Raises
+    ------
+    OutcomeLogError
+        A record is none.
+    """
+
+    def decoded(_: Topic, record: ConsumerRecord) -> None:
+        try:
+            example = decode_example(record.value or b"")
+        except ValueError as failure:
+            raise OutcomeLogError(f"{_place(record)}: no training example: {failure}") from failure
+        take(example)
+
+    asyncio.run(read_topics(settings, (Topic.TRAINING,), decoded))
+
+
+def _place(record: ConsumerRecord) -> str:
+    return f"{record.topic}, partition {record.partition}, offset {record.offset}"

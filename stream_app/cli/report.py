@@ -1,7 +1,9 @@
-"""`stream-app report`: what the interventions achieved against the holdout, and the arms of named experiments."""
+"""`stream-app report`: what interventions achieved against the holdout and in experiments, and for which groups."""
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
+from math import isinf
 from pathlib import Path
 from typing import Annotated
 
@@ -9,13 +11,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from stream_app.adapters.outcome_logs import OutcomeLogError, outcomes_in_file, outcomes_on_topic
+from stream_app.adapters.assembly import fairness_watch_of
+from stream_app.adapters.outcome_logs import OutcomeLogError, labels_on_topic, outcomes_in_file, outcomes_on_topic
 from stream_app.adapters.topic_reading import TopicMissingError
 from stream_app.cli.errors import CommandError, ExitCode
 from stream_app.core.outputs import DecisionOutcome
 from stream_app.core.times import iso
+from stream_app.decisions.fairness_report import FairnessWatchReport
+from stream_app.decisions.fairness_report import to_document as fairness_document
 from stream_app.decisions.lift import RATES, LiftBook
 from stream_app.decisions.lift_report import LiftReport, Ratio, SliceLift, to_document
+from stream_app.decisions.sequences import Interval
 from stream_app.settings import Settings, load_settings
 
 Log = Annotated[
@@ -31,6 +37,9 @@ def report(
 ) -> None:
     r"""Compare contacted customers with the holdout, and the arms of experiments; exits 1 where arms are lopsided.
 
+    With STREAM_APP_FAIRNESS_ATTRIBUTES, groups of customers are compared as well; exits 1 where a bound is certainly
+    passed. A file tells of offers alone: contacts and errors are on the topic of labels.
+
     \b
     Examples:
       stream-app report
@@ -38,21 +47,31 @@ def report(
     """
     settings = load_settings()
     book = LiftBook(settings.holdout_share)
+    watch = fairness_watch_of(settings)
     for outcome in matured(log, settings):
         book.add(outcome)
-    found = book.report()
+        watch.add_outcome(outcome)
+    if log is None and settings.fairness_attributes:
+        with _explained():
+            labels_on_topic(settings, watch.add_example)
+    found, groups = book.report(), watch.report()
     if as_json:
         through = iso(found.newest_ms) if found.newest_ms else None
-        print(json.dumps({"through": through, **to_document(found)}, indent=2))
+        fairness = fairness_document(groups) if groups.attributes else None
+        print(json.dumps({"through": through, **to_document(found), "fairness": fairness}, indent=2))
     else:
         _print(found)
+        _print_groups(groups)
+    complaints = [*groups.findings]
     broken = [check for check in found.ratios if check.alarm]
     if broken:
         named = ", ".join(f"{check.name} (p = {check.p_value:.2g})" for check in broken)
-        raise CommandError(
+        complaints.append(
             f"arms are not filled as configured: {named}. Do not trust the comparison; look for customers lost in one"
             " arm, or for a holdout share, salt or experiment that was changed"
         )
+    if complaints:
+        raise CommandError("\n".join(complaints))
 
 
 def matured(log: Path | None, settings: Settings) -> Iterator[DecisionOutcome]:
@@ -63,8 +82,14 @@ def matured(log: Path | None, settings: Settings) -> Iterator[DecisionOutcome]:
     CommandError
         There is none to read, or something in it is no matured decision.
     """
-    try:
+    with _explained():
         yield from outcomes_in_file(log) if log is not None else outcomes_on_topic(settings)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
     except OutcomeLogError as failure:
         raise CommandError(str(failure), ExitCode.USAGE) from failure
     except TopicMissingError as failure:
@@ -100,6 +125,28 @@ def _print(found: LiftReport) -> None:
         end=" ",
     )
     print(f"probability {1 - found.alpha:.0%}, whenever they are looked at; arms' ratio p = {found.ratio_p_value:.2g}")
+
+
+def _print_groups(found: FairnessWatchReport) -> None:
+    """Show how groups are treated, a table an attribute, and how far apart they certainly or possibly are."""
+    page = console()
+    for each in found.attributes:
+        table = Table(
+            each.attribute, "windows", "contacted", "messages", "offer", "labels", "score less label", box=None
+        )
+        for of in each.groups:
+            shares = (_within(of.contact_rate, ".1%"), f"{of.offers:,}", _within(of.offer_value, ".2f"))
+            table.add_row(of.group, f"{of.windows:,}", *shares, f"{of.labelled:,}", _within(of.score_error, "+.3f"))
+        page.print(table)
+        for between in each.comparisons:
+            if between.estimate is not None and between.low is not None and between.high is not None:
+                shown = _within(Interval(between.estimate, between.low, between.high), ".2f")
+                name = between.measure.replace("_", " ")
+                page.print(f"{name}, {between.lower} against {between.higher}: {shown}, bound {between.bound:g}")
+
+
+def _within(of: Interval, form: str) -> str:
+    return "too few" if isinf(of.high) else f"{of.estimate:{form}} ({of.low:{form}} to {of.high:{form}})"
 
 
 def _differences(of: SliceLift) -> tuple[str, str, str, str, str]:

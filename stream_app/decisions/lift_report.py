@@ -113,13 +113,14 @@ def share_of_interval(numerator: Interval, share: float) -> Ratio:
 
 def to_document(report: LiftReport) -> dict[str, Any]:
     """Return a report ready for JSON: a bound that is not known is null."""
-    document: dict[str, Any] = _finite(msgspec.to_builtins(report))
+    document: dict[str, Any] = finite(msgspec.to_builtins(report))
     return document
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Return what JSON can hold: infinite numbers, wherever they stand, become None."""
     if isinstance(value, dict):
-        return {name: _finite(part) for name, part in value.items()}
+        return {name: finite(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(part) for part in value]
+        return [finite(part) for part in value]
     return None if isinstance(value, float) and math.isinf(value) else value

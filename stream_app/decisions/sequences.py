@@ -6,11 +6,12 @@ is wrong at any look with at most its error rate.
 The asymptotic confidence sequence is Theorem 2.2 of Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, "Time-uniform
 central limit theory and asymptotic confidence sequences" (Annals of Statistics, 2024); the ratio test is a
 Dirichlet-multinomial mixture martingale as in Lindon and Malek, "Anytime-valid inference for multinomial count data"
-(NeurIPS 2022).
+(NeurIPS 2022). The sequence for a share is the beta-binomial mixture that goes back to Robbins, "Statistical methods
+related to the law of the iterated logarithm" (Annals of Mathematical Statistics, 1970).
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -21,6 +22,7 @@ PLANNED = 2_000
 """Number of customers at which an interval is tightest, where nothing else is planned."""
 _PRIOR_COUNT = 500.0
 """Weight of the ratio test's prior, centred on the planned ratio: small deviations need many assignments either way."""
+_HALVINGS = 40
 
 
 class Interval(msgspec.Struct, frozen=True):
@@ -162,6 +164,55 @@ class DifferenceSequence:
         of_treated = treated.mean + slope * (covariate - treated.mean_x)
         of_held = held.mean + slope * (covariate - held.mean_x)
         return (1 - share) * of_treated + share * of_held
+
+
+def mean_interval(values: Moments, alpha: float, planned: int = PLANNED) -> Interval:
+    """Return the mean of values with bounds that hold at all looks together with probability 1 - `alpha`.
+
+    Theorem 2.2 for a plain mean: asymptotic, hence unknown for the first `WARM_UP` values.
+    """
+    if values.count < WARM_UP:
+        return UNKNOWN
+    half = math.sqrt(values.variance) * half_width_factor(values.count, alpha, planned)
+    return Interval(values.mean, values.mean - half, values.mean + half)
+
+
+def share_interval(hits: int, count: int, alpha: float) -> Interval:
+    """Return a share with bounds that hold at all looks together with probability 1 - `alpha`, however rare hits are.
+
+    The bounds are the shares p against which a bet on all others, spread evenly, has not won 1 / `alpha` by now: the
+    likelihood of p is compared with its mean over all shares. Exact at any count, so there is no warm-up.
+    """
+    if not count:
+        return UNKNOWN
+    misses = count - hits
+    mixture = math.lgamma(hits + 1) + math.lgamma(misses + 1) - math.lgamma(count + 2)
+
+    def is_possible(share: float) -> bool:
+        likelihood = _times_log(hits, share) + _times_log(misses, 1 - share)
+        return mixture - likelihood < -math.log(alpha)
+
+    estimate = hits / count
+    return Interval(estimate, _edge(is_possible, estimate, 0.0), _edge(is_possible, estimate, 1.0))
+
+
+def _times_log(times: int, share: float) -> float:
+    if not times:
+        return 0.0
+    return times * math.log(share) if share > 0 else -math.inf
+
+
+def _edge(is_possible: Callable[[float], bool], inside: float, outside: float) -> float:
+    """Return where the possible shares end between one that is possible and the end of the range."""
+    if is_possible(outside):
+        return outside
+    for _ in range(_HALVINGS):
+        middle = (inside + outside) / 2
+        if is_possible(middle):
+            inside = middle
+        else:
+            outside = middle
+    return outside
 
 
 class ArmsTest:

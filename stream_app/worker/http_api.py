@@ -73,6 +73,7 @@ class CustomerApi:
         app.router.add_get("/v1/customers/{customer_id}", self._customer, name="customer")
         app.router.add_get("/v1/customers", self._customers, name="customers")
         app.router.add_get("/v1/experiments", self._experiments, name="experiments")
+        app.router.add_get("/v1/fairness", self._fairness, name="fairness")
         app.router.add_get("/v1/status", self._status, name="status")
         return app
 
@@ -158,12 +159,12 @@ class CustomerApi:
         return _json({"scope": "the partitions of this worker", "customers": found})
 
     async def _experiments(self, _: web.Request) -> web.StreamResponse:
-        report = self._views.experiments()
-        if not report:
-            raise ApiError(
-                404, "no_report", "no report yet: the trainer writes one when decisions have matured (14 days)"
-            )
-        return web.Response(body=report, content_type="application/json", headers={"Cache-Control": "no-store"})
+        remedy = "the trainer writes one when decisions have matured (14 days)"
+        return _report(self._views.experiments(), remedy)
+
+    async def _fairness(self, _: web.Request) -> web.StreamResponse:
+        remedy = "name attributes in STREAM_APP_FAIRNESS_ATTRIBUTES; the trainer writes one when labels have matured"
+        return _report(self._views.fairness(), remedy)
 
     async def _status(self, _: web.Request) -> web.StreamResponse:
         readiness = self._views.readiness()
@@ -179,6 +180,12 @@ async def _pauses() -> AsyncIterator[None]:
     while True:
         await asyncio.sleep(0)
         yield
+
+
+def _report(report: bytes, remedy: str) -> web.Response:
+    if not report:
+        raise ApiError(404, "no_report", f"no report yet: {remedy}")
+    return web.Response(body=report, content_type="application/json", headers={"Cache-Control": "no-store"})
 
 
 def _json(body: JsonObject, status: int = 200) -> web.Response:

@@ -77,6 +77,10 @@ class WorkerViews(Probed, Protocol):
         """Return the trainer's newest report of what interventions and experiments achieved, as JSON; empty: none."""
         ...
 
+    def fairness(self) -> bytes:
+        """Return the trainer's newest report of how groups of customers are treated, as JSON; empty: none."""
+        ...
+
     def status(self) -> Mapping[str, object]:
         """Return what an operator wants to see at once, JSON-ready: owned partitions, versions in force, ..."""
         ...

@@ -5,14 +5,12 @@ them as metrics, and publishes the report beside the models, from where every wo
 `stream-app report` makes the same report anew from the topic.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 import msgspec
 import orjson
 
-from stream_app.adapters.metrics_catalogue import GaugeName
 from stream_app.adapters.model_registry import report_record
 from stream_app.core.effects import PopulationDay
 from stream_app.core.outputs import DecisionOutcome
@@ -23,7 +21,7 @@ from stream_app.decisions.arms import ARM_CODES
 from stream_app.decisions.lift import RATES, LiftBook, LiftState
 from stream_app.decisions.lift_report import MEASURES, LiftReport, Ratio, SliceLift, to_document
 from stream_app.settings import Settings
-from stream_app.worker.pupils import Lesson, Measure, Publication, PupilKind
+from stream_app.worker.pupils import Lesson, Measure, Publication, PupilKind, bounds_of
 
 NAME: Final = "lift"
 LIFT_REPORT: Final = "lift"
@@ -118,7 +116,7 @@ def _measures(report: LiftReport) -> Iterator[Measure]:
             yield Measure("message_rate", getattr(rates, rate), {"action": action, "rate": rate})
         if rates.incremental_per_redeemed is not None:
             ratio, labels = rates.incremental_per_redeemed, {"slice": f"action:{action}"}
-            yield from _bounds("lift_ratio", ratio, {**labels, "ratio": "incremental_per_redeemed"})
+            yield from bounds_of("lift_ratio", ratio, {**labels, "ratio": "incremental_per_redeemed"})
 
 
 def _of_slice(each: SliceLift) -> Iterator[Measure]:
@@ -128,16 +126,6 @@ def _of_slice(each: SliceLift) -> Iterator[Measure]:
     for measure in MEASURES:
         interval = getattr(each, measure)
         shown = Ratio(interval.estimate, interval.low, interval.high)
-        yield from _bounds("lift", shown, {**labels, "measure": measure})
+        yield from bounds_of("lift", shown, {**labels, "measure": measure})
     for name in ("cost_per_saved", "return_on_cost"):
-        yield from _bounds("lift_ratio", getattr(each, name), {**labels, "ratio": name})
-
-
-def _bounds(name: GaugeName, ratio: Ratio, labels: dict[str, str]) -> Iterator[Measure]:
-    """Return an estimate and its bounds; what cannot be said is not a number, between infinite bounds."""
-    for bound, value, unknown in (
-        ("estimate", ratio.estimate, math.nan),
-        ("low", ratio.low, -math.inf),
-        ("high", ratio.high, math.inf),
-    ):
-        yield Measure(name, unknown if value is None else value, {**labels, "bound": bound})
+        yield from bounds_of("lift_ratio", getattr(each, name), {**labels, "ratio": name})

@@ -4,7 +4,8 @@ A pupil is added to the trainer by one entry in `pupils_of` (`worker/trainer.py`
 of the records that it was given, in their order: a trainer that restarts from a checkpoint reads on from there.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from stream_app.adapters.metrics_catalogue import GaugeName
@@ -13,6 +14,7 @@ from stream_app.core.effects import PopulationDay, TrainingExample
 from stream_app.core.model_events import ModelEvent
 from stream_app.core.outputs import DecisionOutcome
 from stream_app.core.topics import Topic
+from stream_app.decisions.lift_report import Ratio
 
 Lesson = TrainingExample | PopulationDay | DecisionOutcome | ModelEvent
 """One decoded record: of `training-examples`, `population-statistics`, `decision-outcomes`, `model-events` in turn."""
@@ -71,3 +73,13 @@ class PupilKind(NamedTuple):
     topics: frozenset[Topic]
     fresh: Callable[[], Pupil]
     restored: Callable[[bytes], Pupil]
+
+
+def bounds_of(name: GaugeName, ratio: Ratio, labels: dict[str, str]) -> Iterator[Measure]:
+    """Yield an estimate and its bounds; what cannot be said is not a number, between infinite bounds."""
+    for bound, value, unknown in (
+        ("estimate", ratio.estimate, math.nan),
+        ("low", ratio.low, -math.inf),
+        ("high", ratio.high, math.inf),
+    ):
+        yield Measure(name, unknown if value is None else value, {**labels, "bound": bound})

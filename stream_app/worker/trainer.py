@@ -21,6 +21,7 @@ from stream_app.core.topics import Topic
 from stream_app.settings import Settings
 from stream_app.worker.app import COMMIT_SECONDS, credentials
 from stream_app.worker.champion_pupil import ChampionPupil
+from stream_app.worker.fairness_pupil import FairnessPupil
 from stream_app.worker.http import HttpServices
 from stream_app.worker.http_ports import Readiness
 from stream_app.worker.lift_pupil import LiftPupil
@@ -45,7 +46,12 @@ class FolderInUseError(RuntimeError):
 
 def pupils_of(settings: Settings) -> list[PupilKind]:
     """Return whom the product's trainer teaches. The first is who tells new records from repeats, for the metrics."""
-    return [ChampionPupil.kind_of(settings), LiftPupil.kind(settings), PolicyPupil.kind(settings)]
+    return [
+        ChampionPupil.kind_of(settings),
+        LiftPupil.kind(settings),
+        PolicyPupil.kind(settings),
+        FairnessPupil.kind(settings),
+    ]
 
 
 def trainer_group(settings: Settings) -> str:

@@ -14,6 +14,7 @@ from stream_app.engine.engine import Engine
 from stream_app.settings import Settings
 from stream_app.wire.partition import partition_of
 from stream_app.worker.app import WorkerApp
+from stream_app.worker.fairness_pupil import FAIRNESS_REPORT
 from stream_app.worker.http_ports import Progress, Readiness
 from stream_app.worker.lift_pupil import LIFT_REPORT
 from stream_app.worker.pipeline import Pipeline
@@ -108,6 +109,10 @@ class LiveViews:
     def experiments(self) -> bytes:
         """Return the trainer's newest report of what interventions and experiments achieved, as JSON; empty: none."""
         return self.reports.get(LIFT_REPORT, b"")
+
+    def fairness(self) -> bytes:
+        """Return the trainer's newest report of how groups of customers are treated, as JSON; empty: none."""
+        return self.reports.get(FAIRNESS_REPORT, b"")
 
     def status(self) -> Mapping[str, object]:
         """Return what an operator wants to see at once, JSON-ready."""

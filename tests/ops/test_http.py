@@ -62,6 +62,9 @@ class ShownWorker:
     def experiments(self) -> bytes:
         return self.report
 
+    def fairness(self) -> bytes:
+        return self.report
+
     def status(self) -> Mapping[str, object]:
         return {"model_version": "m-1"}
 
@@ -376,11 +379,12 @@ async def test_a_line_now_and_then_says_what_was_done(
     assert line.__dict__["stream_app_fields"] == {"state": "ok", "lag_records": 7, "events": 7.0}
 
 
-async def test_experiments_are_the_trainers_newest_report() -> None:
+@pytest.mark.parametrize("route", ["experiments", "fairness"])
+async def test_experiments_and_fairness_are_the_trainers_newest_reports(route: str) -> None:
     worker = ShownWorker()
     async with served(worker) as services, aiohttp.ClientSession() as session:
-        async with session.get(f"{services.api_url}/v1/experiments") as answer:
+        async with session.get(f"{services.api_url}/v1/{route}") as answer:
             assert (answer.status, (await answer.json())["error"]["code"]) == (404, "no_report")
         worker.report = b'{"customers": 3}'
-        async with session.get(f"{services.api_url}/v1/experiments") as answer:
+        async with session.get(f"{services.api_url}/v1/{route}") as answer:
             assert (answer.status, await answer.json()) == (200, {"customers": 3})
