@@ -73,7 +73,7 @@ class PolicySnapshot(msgspec.Struct, frozen=True):
     """Published beliefs. An action that it does not know is believed what the catalogue says of it.
 
     What it looks at makes its kind: `CONTEXT` for a bandit, which knows one window, `SEQUENTIAL` for what was learned
-    over sequences of contacts (`decisions.sequels`).
+    over sequences of contacts (`decisions.q_learning`).
     """
 
     version: str

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stream_app.decisions.bandit import PolicyLearner
 from stream_app.decisions.catalogue import CHANNELS, Catalogue
 from stream_app.decisions.policy import EPOCH_DAYS
 from stream_app.simulation.actions import COUPON, action_index
@@ -19,6 +18,7 @@ from stream_app.simulation.ahead import Truth, gain_of, penalty_of, truth_ahead
 from stream_app.simulation.baskets import draw_baskets, line_counts
 from stream_app.simulation.config import Drift, ShopConfig
 from stream_app.simulation.dynamics import age, contact, leave_probability, order_intensity, settle_orders
+from stream_app.simulation.lessons import Matured, Pupil, teach
 from stream_app.simulation.messages import BOUNCE, read_by
 from stream_app.simulation.people import Flags
 from stream_app.simulation.places import Indexes
@@ -97,6 +97,8 @@ class Ran:
     truths: list[Truths] = field(default_factory=list)
     decisions: int = 0
     messages: int = 0
+    repeats: int = 0
+    """Messages whose action was that of the contact before."""
     orders: int = 0
 
 
@@ -125,14 +127,17 @@ class Arena:
         self._open: _Open | None = None
         self._redeemed = np.zeros(len(keys), dtype=np.bool_)
         self._penalty = np.zeros(len(keys))
+        self.spent = np.zeros(len(keys))
+        """By customer, shop currency: messages, incentives that were taken, penalties for what was resented."""
         self._rivals: Mapping[str, Contender] = {}
         self.ran = Ran()
 
     def run(
         self,
         contender: Contender,
-        learn: PolicyLearner | None = None,
+        learn: Pupil | None = None,
         rivals: Mapping[str, Contender] | None = None,
+        on_day: Callable[[int], None] | None = None,
     ) -> Ran:
         """Live through all days.
 
@@ -144,13 +149,17 @@ class Arena:
             Taught what came of the decisions of 14 days before, just before the next.
         rivals
             Asked what they would choose of what is judged; they decide nothing.
+        on_day
+            Called after each day with the number of days lived.
         """
         self._rivals = rivals or {}
         for day in range(self.scale.days):
             if day and day % EPOCH_DAYS == 0:
-                self._mature(learn)
+                self._mature(learn, day)
                 self._decide(contender, day)
             self.live(day)
+            if on_day is not None:
+                on_day(day + 1)
         return self.ran
 
     def live(self, day: int) -> None:
@@ -182,11 +191,20 @@ class Arena:
         shop.revenue[buyers] += paid
         self.sight.ordered(buyers, paid, baskets.discount, day)
         self._redeemed[buyers] |= coupon
+        self._give(buyers[coupon])
         self.ran.orders += len(buyers)
         first_product = baskets.product[np.cumsum(baskets.lines) - baskets.lines]
         felt = experience_orders(people, shop.world, chance, day, buyers, first_product)
         parting = settle_orders(people, state, buyers, felt.level)
         state.alive[buyers[chance.uniforms("leave after order", people.key[buyers], day) < parting]] = False
+
+    def _give(self, who: Indexes) -> None:
+        """Charge the coupon of their last contact to some customers."""
+        sight = self.sight
+        usual = sight.total[who] / np.maximum(sight.orders[who], 1)
+        last = sight.last_contact[who]
+        for column, action in enumerate(self._actions):
+            self.spent[who] += (last == column) * (action.incentive + action.incentive_share * usual)
 
     def _decide(self, contender: Contender, day: int) -> None:
         sight, shop = self.sight, self.shop
@@ -210,6 +228,7 @@ class Arena:
         self._send(view.who[reached], drawn[reached], day)
         self.ran.decisions += len(drawn)
         self.ran.messages += int(reached.sum())
+        self.ran.repeats += int((view.last_action == drawn - 1)[reached].sum())
 
     def _send(self, who: Indexes, drawn: Indexes, day: int) -> None:
         shop, catalogue = self.shop, self._catalogue
@@ -217,11 +236,13 @@ class Arena:
         channels = np.array([self._actions[column - 1].channel for column in drawn.tolist()], dtype=np.str_)
         reached = shop.chance.uniforms("bounce", people.key, day) >= BOUNCE
         clicked, left, complained = read_by(people, state, channels, reached, shop.chance, day)
-        self.sight.messaged(who, clicked)
+        self.sight.messaged(who, drawn - 1, clicked, day)
         places = np.array([CHANNELS.index(channel) for channel in channels[left].tolist()], dtype=np.int64)
         self.sight.unsubscribed[who[left], places] = True
         self.sight.complained_day[who[complained]] = day
+        self.spent[who] += np.array([action.cost for action in self._actions])[drawn - 1]
         self._penalty[who] = catalogue.unsubscribe_penalty * left + catalogue.complaint_penalty * complained
+        self.spent[who] += self._penalty[who]
         kinds = self._kinds[drawn]
         for kind in np.unique(kinds[reached]).tolist():
             rows = np.flatnonzero(reached & (kinds == kind))
@@ -231,19 +252,25 @@ class Arena:
             for name in _FELT:
                 getattr(shop.state, name)[who[rows]] = getattr(one, name)
 
-    def _mature(self, learn: PolicyLearner | None) -> None:
+    def _mature(self, learn: Pupil | None, day: int) -> None:
         opened = self._open
         if opened is None or learn is None:
             return
         view = opened.view
-        ordered = self.sight.orders[view.who] > opened.orders
-        response = ordered - self._penalty[view.who] / (view.stake * self._catalogue.margin)
-        columns = np.array([learn.names.index(action.name) for action in self._actions])
-        sent = np.where(opened.is_treated & (opened.action > 0), columns[opened.action - 1], -1)
-        propensities = np.zeros_like(opened.chosen[:, 1:])
-        propensities[:, columns] = opened.chosen[:, 1:] * opened.is_treated[:, None]
-        redeemed = self._redeemed[view.who] & (self._kinds[opened.action] == COUPON)
-        learn.learn_block(view.context, sent, propensities, response, redeemed)
+        teach(
+            learn,
+            self._catalogue,
+            Matured(
+                view=view,
+                action=opened.action,
+                chosen=opened.chosen,
+                is_treated=opened.is_treated,
+                orders=self.sight.orders[view.who] - opened.orders,
+                penalty=self._penalty[view.who],
+                redeemed=self._redeemed[view.who] & (self._kinds[opened.action] == COUPON),
+                courses_after=self.sight.courses(view.who, day)[0],
+            ),
+        )
 
     def _judge(self, view: View, chosen: Floats, day: int) -> None:
         scale, shop = self.scale, self.shop

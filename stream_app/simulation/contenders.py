@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from stream_app.core.outputs import TIERS
-from stream_app.decisions.bandit import PolicyLearner
 from stream_app.decisions.catalogue import Catalogue
+from stream_app.decisions.courses import step_matrix
 from stream_app.decisions.policy import (
     DRAWS,
     FLOOR_ACTION,
@@ -23,6 +23,7 @@ from stream_app.decisions.policy import (
 from stream_app.simulation.actions import ACTION_KINDS
 from stream_app.simulation.ahead import Truth, gain_of
 from stream_app.simulation.arena import Truths
+from stream_app.simulation.lessons import Pupil
 from stream_app.simulation.people import Flags
 from stream_app.simulation.randomness import Floats
 from stream_app.simulation.sight import View
@@ -60,7 +61,11 @@ def of_snapshot(snapshot: PolicySnapshot, view: View, catalogue: Catalogue) -> F
         if not len(rows):
             continue
         cost = np.array([expected_cost(action, usual, snapshot) for usual in view.usual_order[rows].tolist()])
-        gains = uplift_draws(action, view.context[rows], snapshot)[1] * stake[rows, None] - cost[:, None]
+        seen = view.context[rows]
+        if snapshot.is_sequential:
+            repeated = (view.last_action[rows] == column).astype(np.float64)
+            seen = np.hstack([seen, step_matrix(view.courses[rows], repeated)])
+        gains = uplift_draws(action, seen, snapshot)[1] * stake[rows, None] - cost[:, None]
         better = np.zeros((len(view.who), DRAWS), dtype=np.bool_)
         better[rows] = gains > best[rows]
         best[rows] = np.maximum(best[rows], gains)
@@ -73,7 +78,7 @@ def of_snapshot(snapshot: PolicySnapshot, view: View, catalogue: Catalogue) -> F
 class Learning:
     """The policy that learns: asks its learner anew at every decision day."""
 
-    learner: PolicyLearner
+    learner: Pupil
     catalogue: Catalogue
 
     def __call__(self, view: View) -> Floats:

@@ -120,7 +120,7 @@ def prove(
         who_is = {KIND_NAMES[kind]: kinds == kind for kind in Kind}
         shop = ShopProof(
             seed=seed,
-            values={name: _by_quarter(ran.truths, scale, partial(_value, name)) for name in (OWN, *rivals)},
+            values={name: by_quarter(ran.truths, scale, value_of(name)) for name in (OWN, *rivals)},
             contact={name: _contact(ran.truths, scale, of, OWN) for name, of in who_is.items()},
             oracle_contact={name: _contact(ran.truths, scale, of, ORACLE) for name, of in who_is.items()},
             decisions=ran.decisions,
@@ -133,15 +133,21 @@ def prove(
     return Proof(tuple(shops))
 
 
-def _by_quarter(truths: Sequence[Truths], scale: ArenaScale, of: Callable[[Truths], float]) -> Floats:
+def by_quarter(truths: Sequence[Truths], scale: ArenaScale, of: Callable[[Truths], float]) -> Floats:
+    """Return the sums of what is told of the days that were judged, by quarter, for all customers."""
     sums = np.zeros(QUARTERS)
     for each in truths:
         sums[min(each.day * QUARTERS // scale.days, QUARTERS - 1)] += of(each) * each.weight
     return sums
 
 
-def _value(name: str, truths: Truths) -> float:
-    return float((truths.gains * truths.chosen[name]).sum())
+def value_of(name: str) -> Callable[[Truths], float]:
+    """Return what tells the true expected gain of a policy's choices on a day."""
+
+    def value(truths: Truths) -> float:
+        return float((truths.gains * truths.chosen[name]).sum())
+
+    return value
 
 
 def _contact(truths: Sequence[Truths], scale: ArenaScale, is_kind: Flags, policy: str) -> Floats:
@@ -151,4 +157,4 @@ def _contact(truths: Sequence[Truths], scale: ArenaScale, is_kind: Flags, policy
     def present(each: Truths) -> float:
         return float(is_kind[each.view.who].sum())
 
-    return _by_quarter(truths, scale, contacted) / np.maximum(_by_quarter(truths, scale, present), 1.0)
+    return by_quarter(truths, scale, contacted) / np.maximum(by_quarter(truths, scale, present), 1.0)

@@ -15,6 +15,7 @@ from stream_app.core.events import CustomerProfile
 from stream_app.core.outputs import TIERS
 from stream_app.core.times import DAY_MS, from_ms
 from stream_app.decisions.catalogue import CHANNELS, Action, Cap, Catalogue
+from stream_app.decisions.courses import MEMORY_DAYS, Trail, course_matrix
 from stream_app.decisions.policy import context_matrix
 from stream_app.decisions.signals import days_to_birthday
 from stream_app.simulation.announcements import profile_values
@@ -49,6 +50,10 @@ class View(NamedTuple):
     usual_order: Floats
     allowed: Flags
     """(customer, action in the order of the catalogue)."""
+    courses: Floats
+    """(customer, column of `decisions.courses.COURSE`)."""
+    last_action: Indexes
+    """Of the last contact that is remembered, in the order of the catalogue; -1 for none."""
 
     def only(self, rows: Flags | Indexes) -> "View":
         """Return some of the customers."""
@@ -61,6 +66,8 @@ class View(NamedTuple):
             self.stake[rows],
             self.usual_order[rows],
             self.allowed[rows],
+            self.courses[rows],
+            self.last_action[rows],
         )
 
 
@@ -93,6 +100,11 @@ class Sight:
     consents: Flags
     """(customer, action): profile and consent let the action pass."""
     profiles: tuple[CustomerProfile, ...]
+    contacted_on: dict[int, Flags]
+    """By day of decision: who was sent something."""
+    last_contact_day: Indexes
+    last_contact: Indexes
+    """Action of the last contact, in the order of the catalogue."""
 
     @classmethod
     def of(cls, shop: Shop, catalogue: Catalogue) -> "Sight":
@@ -115,6 +127,9 @@ class Sight:
             sent_on={},
             consents=np.array([[_consents(profile, action) for action in catalogue.actions] for profile in profiles]),
             profiles=tuple(profiles),
+            contacted_on={},
+            last_contact_day=np.full(count, _NEVER, dtype=np.int64),
+            last_contact=np.full(count, -1, dtype=np.int64),
         )
 
     def ordered(self, who: Indexes, paid: Floats, discounts: Floats, day: int) -> None:
@@ -125,8 +140,13 @@ class Sight:
         self.count_90d[who] += 1.0
         self.last_order_day[who] = day
 
-    def messaged(self, who: Indexes, clicked: Flags) -> None:
-        """Note messages that were sent."""
+    def messaged(self, who: Indexes, actions: Indexes, clicked: Flags, day: int) -> None:
+        """Note messages that were sent, by action in the order of the catalogue."""
+        contacted = np.zeros(len(self.orders), dtype=np.bool_)
+        contacted[who] = True
+        self.contacted_on[day] = contacted
+        self.last_contact_day[who] = day
+        self.last_contact[who] = actions
         self.sent_30d[who] += 1.0
         self.clicked_30d[who] += clicked
 
@@ -167,9 +187,34 @@ class Sight:
             self.unsubscribed[who].any(axis=1).astype(np.float64),
         )
         seen = np.column_stack([context, *more])
-        return View(
-            who, context, seen, tier, probability, stake, usual, self._allowed(who, day, tier, stake, probability)
+        allowed = self._allowed(who, day, tier, stake, probability)
+        courses, last = self.courses(who, day)
+        return View(who, context, seen, tier, probability, stake, usual, allowed, courses, last)
+
+    def courses(self, who: Indexes, day: int) -> tuple[Floats, Indexes]:
+        """Return where some customers stand on the noon of a day, and their last actions, as `course_of` tells it."""
+        age_days = (day - self.last_contact_day[who]).astype(np.float64)
+        remembered = age_days < MEMORY_DAYS
+        last = np.where(remembered, self.last_contact[who], -1)
+        names = self.catalogue.incentives
+        gives = np.array([*(action.name in names for action in self.catalogue.actions), False])
+        recent = [flags[who] for on, flags in self.contacted_on.items() if day - on < MEMORY_DAYS]
+        orders = self.orders[who]
+        trail = Trail(
+            recency_days=np.where(orders > 0, day - 0.5 - self.last_order_day[who], 0.0),
+            decayed_order_days=self.count_90d[who],
+            orders=orders.astype(np.float64),
+            sent=self.sent_30d[who],
+            clicked=self.clicked_30d[who],
+            discount_share=self.discounted[who] / np.maximum(orders, 1),
+            unhappiness=np.zeros(len(who)),
+            unreachable=np.asarray(self.unsubscribed[who].any(axis=1), dtype=np.float64),
+            contact_age_days=np.where(remembered, age_days, np.inf),
+            contacts=np.sum(recent, axis=0, dtype=np.float64) if recent else np.zeros(len(who)),
+            answered=(remembered & (self.last_order_day[who] >= self.last_contact_day[who])).astype(np.float64),
+            after_incentive=gives[last].astype(np.float64),
         )
+        return course_matrix(trail), last
 
     def _allowed(self, who: Indexes, day: int, tier: Indexes, stake: Floats, probability: Floats) -> Flags:
         guards, actions = self.catalogue.guardrails, self.catalogue.actions

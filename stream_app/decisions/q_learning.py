@@ -1,0 +1,395 @@
+"""Q-learning over sequences of contacts: what an action is worth with all that follows, learned from matured decisions.
+
+A step is one window: where the customer stood, what was drawn, what came of it, and where the customer stood at its end
+(`courses`). With V the value of standing somewhere, the value of drawing a there is
+
+    Q(s, a) = r + discount * V(s'),    V(s) = E[max over what is allowed of Q(s, b)]
+
+(Watkins and Dayan, "Q-learning", Machine Learning 1992), here as fitted Q-iteration (Ernst, Geurts and Wehenkel,
+"Tree-based batch mode reinforcement learning", JMLR 2005) with the linear model of `bandit`: Q is what is usual, linear
+in the course, plus what any contact does and what is the action's own, linear in context and course, both seen by the
+contact less its logged probability. Off-policy by that: who decided, and how, does not bias uplifts. Sweeps of the
+iteration need sums alone, since targets are linear in the weights of V: no decision has to be kept.
+
+What is allowed at the end of a window is not known then. But every draw knows what was: what the best of it is worth
+above what was logged, less what the contact cost, is a part of V that is regressed on the course, by the weights of the
+last refresh; old ones fade, since they were reckoned by weights that are no longer believed.
+
+Rewards are orders in the window, less penalties. One unit is the margin at stake, as it is the bandit's, so that the
+catalogue's uplifts are the priors here too: an order is worth the share that the usual order has in what is at stake.
+"""
+
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from stream_app.core.outputs import DecisionOutcome
+from stream_app.decisions.bandit import (
+    ANY_CONTACT,
+    BASE_DEVIATION,
+    MAX_RESPONSE,
+    NOISE_COUNT,
+    NOISE_DEVIATION,
+    OWN_SLOPES,
+    SHARED_SLOPES,
+    TAKE_RATE_COUNT,
+    Floats,
+    believed,
+    digest_of,
+    prior_precision,
+)
+from stream_app.decisions.catalogue import Action, Catalogue
+from stream_app.decisions.courses import COURSE, step_matrix
+from stream_app.decisions.policy import (
+    CONTEXT,
+    EPOCH_DAYS,
+    SEQUENTIAL,
+    SHARED_DEVIATION,
+    PolicySnapshot,
+    expected_cost,
+    prior_belief,
+)
+from stream_app.decisions.types import NOTHING
+
+DISCOUNT: Final = 0.9
+"""Of the value that is reached, per window of `EPOCH_DAYS`: half of it counts after three months."""
+SWEEPS: Final = 26
+"""Windows that are looked ahead, a year: beyond, the discount leaves a fifteenth."""
+MOST_ORDERS: Final = 3
+"""Orders of one window that count: few customers order more, and their windows would speak for all."""
+REFRESH: Final = 500
+"""Decisions between two refreshes of the weights by which the best of what is allowed is reckoned."""
+MENU_HALF_LIFE: Final = 20_000.0
+"""Decisions after which what was so reckoned counts half."""
+STEP_SHARED_SLOPES: Final = (0.006, 0.03, 0.015, 0.03, 0.03, 0.03)
+"""Prior deviations, by column of `courses.STEP`, of what all contacts have in common."""
+STEP_OWN_SLOPES: Final = (0.001, 0.005, 0.003, 0.005, 0.01, 0.02)
+"""The same for what is particular to an action."""
+WIDTH: Final = len(SEQUENTIAL)
+BASE: Final = 1 + len(COURSE)
+"""Columns of what is usual: a constant, and the course."""
+_DAY_SECONDS: Final = 86_400.0
+
+
+class Steps(msgspec.Struct, frozen=True):
+    """Decisions with what came of them, as columns; one row each, the treated alone."""
+
+    contexts: Floats
+    """(decision, column of `policy.CONTEXT`)."""
+    courses: Floats
+    """(decision, column of `courses.COURSE`), at the draw."""
+    courses_after: Floats
+    """The same at the end of the window."""
+    elapsed_days: Floats
+    repeated: Floats
+    """(decision, action): 1 where it was the action of the contact before."""
+    actions: Floats
+    """(decision, action): 1 for what was sent; no 1 for no contact."""
+    propensities: Floats
+    """(decision, action): probability with which each was to be drawn."""
+    is_allowed: Floats
+    """(decision, action): 1 for what could be drawn."""
+    costs: Floats
+    """(decision, action): expected cost of each, in shares of the margin at stake."""
+    orders: Floats
+    """Orders of the window."""
+    penalties: Floats
+    """For what the customer resented, in shares of the margin at stake."""
+    order_shares: Floats
+    """The usual order's share in the value at stake, above 0."""
+    redeemed: Floats
+    """1 for who took the incentive."""
+
+
+class QLearner:
+    """Sums of evidence over all steps, and the beliefs that follow.
+
+    Parameters
+    ----------
+    catalogue
+        Its actions' uplifts are the priors. Outcomes of actions that it does not know are ignored.
+    """
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._actions: dict[str, Action] = {action.name: action for action in catalogue.actions}
+        self._columns = {name: column for column, name in enumerate(sorted(self._actions))}
+        self._spans = {name: _span(1 + column) for name, column in self._columns.items()}
+        size = BASE + WIDTH * (1 + len(self._spans))
+        self._prior_mean = np.zeros(size)
+        self._prior_precision = np.diag(np.full(size, BASE_DEVIATION**-2))
+        self._prior_precision[_span(0), _span(0)] = prior_precision(
+            SHARED_DEVIATION, (*SHARED_SLOPES, *STEP_SHARED_SLOPES)
+        )
+        own_slopes = (*OWN_SLOPES, *STEP_OWN_SLOPES)
+        for name, span in self._spans.items():
+            action = self._actions[name]
+            self._prior_mean[span] = prior_belief(action, WIDTH).means
+            self._prior_precision[span, span] = prior_precision(action.uplift.uncertainty, own_slopes)
+        self._sums = _Sums.empty(size)
+        self._weights = self._prior_mean.copy()
+        """By which the best of what is allowed is reckoned; those of the last refresh."""
+        self._sent = dict.fromkeys(self._spans, 0)
+        self._taken = dict.fromkeys(self._spans, 0)
+        self.learned = 0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The actions, in the order of the columns of `Steps`."""
+        return tuple(self._columns)
+
+    def learn(self, outcome: DecisionOutcome) -> bool:
+        """Take in one matured decision; return whether it says anything.
+
+        The holdout says nothing here: the value of never being contacted is not the value under the policy. What was
+        drawn and not sent, and care, are left out as by the bandit, and outcomes that were logged without the course.
+        The caller drops repeats.
+        """
+        contacted = outcome.action != NOTHING
+        if outcome.arm != "treatment" or outcome.is_care or outcome.value_at_stake <= 0 or outcome.usual_order <= 0:
+            return False
+        if len(outcome.context) != len(CONTEXT) or not len(outcome.course) == len(outcome.course_after) == len(COURSE):
+            return False
+        if contacted and (not outcome.sent or outcome.action not in self._columns):
+            return False
+        stake = outcome.value_at_stake * self._catalogue.margin
+        drawn, logged, allowed, repeated, costs = np.zeros((5, 1, len(self._columns)))
+        for name, column in self._columns.items():
+            drawn[0, column] = name == outcome.action
+            logged[0, column] = outcome.alternatives.get(name, 0.0)
+            allowed[0, column] = name in outcome.alternatives
+            repeated[0, column] = name == outcome.last_action
+            costs[0, column] = expected_cost(self._actions[name], outcome.usual_order) / stake
+        self.learn_block(
+            Steps(
+                contexts=np.array([outcome.context]),
+                courses=np.array([outcome.course]),
+                courses_after=np.array([outcome.course_after]),
+                elapsed_days=np.array([(outcome.matured_at - outcome.drawn_at).total_seconds() / _DAY_SECONDS]),
+                repeated=repeated,
+                actions=drawn,
+                propensities=logged,
+                is_allowed=allowed,
+                costs=costs,
+                orders=np.array([float(outcome.orders)]),
+                penalties=np.array(
+                    [(self._catalogue.margin * outcome.revenue - outcome.cost - outcome.reward) / stake]
+                ),
+                order_shares=np.array([outcome.usual_order / outcome.value_at_stake]),
+                redeemed=np.array([float(contacted and outcome.redeemed)]),
+            )
+        )
+        return True
+
+    def learn_block(self, steps: Steps) -> None:
+        """Take in steps as columns.
+
+        Weights are refreshed between blocks, not within one: cut into blocks of one, all is as it is with `learn`.
+        """
+        shares = steps.order_shares[:, None]
+        usual = shares * with_constant(steps.courses)
+        after = shares * with_constant(steps.courses_after)
+        after *= DISCOUNT ** (steps.elapsed_days[:, None] / EPOCH_DAYS)
+        surprise = steps.actions - steps.propensities
+        seen = [self._seen(steps, column) for column in range(len(self._columns))]
+        own = [surprise[:, column, None] * seen[column] for column in range(len(self._columns))]
+        design = np.hstack([usual, sum(own, np.zeros((len(usual), WIDTH))), *own])
+        rewards = steps.order_shares * np.minimum(steps.orders, MOST_ORDERS) - steps.penalties
+        self._sums.add(design, after, np.clip(rewards, -MAX_RESPONSE, MAX_RESPONSE))
+        self._sums.add_menus(usual, self._worth_of_choosing(steps, seen))
+        for name, column in self._columns.items():
+            self._sent[name] += int(steps.actions[:, column].sum())
+            self._taken[name] += int(steps.redeemed[steps.actions[:, column] > 0].sum())
+        due = (self.learned + len(usual)) // REFRESH > self.learned // REFRESH
+        self.learned += len(usual)
+        if due:
+            self._weights, _ = self._solved()
+
+    def snapshot(self) -> PolicySnapshot:
+        """Return the present beliefs; the version is a hash of them."""
+        mean, covariance = self._solved()
+        beliefs = believed(mean, covariance, _span(0), self._spans, self.take_rates())
+        return PolicySnapshot(f"sequential-{self.learned}-{digest_of(beliefs)}", SEQUENTIAL, beliefs)
+
+    def take_rates(self) -> dict[str, float]:
+        """Return which share of the contacted took the incentive of each action, together with imagined ones."""
+        return {
+            name: (self._taken[name] + TAKE_RATE_COUNT * action.take_rate) / (self._sent[name] + TAKE_RATE_COUNT)
+            for name, action in self._actions.items()
+        }
+
+    def value_weights(self) -> Floats:
+        """Return the weights of the value of standing somewhere: of a constant, and of the columns of the course.
+
+        In usual orders, of those that come from now on, discounted, under the best policy that is known.
+        """
+        mean, _ = self._solved()
+        return mean[:BASE] + self._sums.menu_weights()
+
+    def _seen(self, steps: Steps, column: int) -> Floats:
+        return np.hstack([steps.contexts, step_matrix(steps.courses, steps.repeated[:, column])])
+
+    def _worth_of_choosing(self, steps: Steps, seen: list[Floats]) -> Floats:
+        """Return what the best choice is worth above the logged mix, less the cost of what was sent."""
+        shared = self._weights[_span(0)]
+        gains = np.column_stack(
+            [each @ (shared + self._weights[span]) for each, span in zip(seen, self._spans.values(), strict=True)]
+        )
+        gains -= steps.costs
+        best = np.maximum(np.where(steps.is_allowed > 0, gains, 0.0).max(axis=1, initial=0.0), 0.0)
+        logged = (steps.propensities * gains).sum(axis=1)
+        spent = (steps.propensities * steps.costs).sum(axis=1)
+        worth: Floats = np.clip(best - logged - spent, -MAX_RESPONSE, MAX_RESPONSE)
+        return worth
+
+    def _solved(self) -> tuple[Floats, Floats]:
+        """Return mean and covariance of the weights, given the values that `SWEEPS` sweeps of the iteration reach."""
+        menus = self._sums.menu_weights()
+        values = menus
+        noise = NOISE_DEVIATION**2
+        for _ in range(2):
+            covariance = np.linalg.inv(self._sums.gram / noise + self._prior_precision)
+            from_rewards = covariance @ (self._sums.moment / noise + self._prior_precision @ self._prior_mean)
+            from_values = covariance @ self._sums.cross / noise
+            values = menus
+            for _ in range(SWEEPS):
+                values = from_rewards[:BASE] + from_values[:BASE] @ values + menus
+            mean = from_rewards + from_values @ values
+            noise = self._sums.noise_variance(mean, values, self.learned)
+        return mean, (covariance + covariance.T) / 2
+
+    def sums(self) -> dict[str, object]:
+        """Return plain numbers for a checkpoint, by names of actions, so that a changed catalogue can take them up."""
+        return {
+            "columns": [*SEQUENTIAL, *COURSE],
+            "names": [ANY_CONTACT, *self._spans],
+            "learned": self.learned,
+            "sent": dict(self._sent),
+            "taken": dict(self._taken),
+            "weights": self._weights.tolist(),
+            **self._sums.plain(),
+        }
+
+    def restore(self, sums: dict[str, object]) -> None:
+        """Take up the sums of a checkpoint; those of actions that left the catalogue are dropped.
+
+        Raises
+        ------
+        ValueError
+            The checkpoint is of other columns, or of an older form: it cannot be used, begin anew.
+        """
+        try:
+            kept = msgspec.convert(sums, _Kept)
+        except msgspec.ValidationError as error:
+            raise ValueError(f"the checkpoint of the Q-learner has another form ({error}): begin anew") from error
+        if kept.columns != [*SEQUENTIAL, *COURSE]:
+            raise ValueError("the checkpoint of the Q-learner is of other columns than this build uses: begin anew")
+        old = list(range(BASE))
+        new = list(range(BASE))
+        for place, name in enumerate(kept.names):
+            span = _span(0) if name == ANY_CONTACT else self._spans.get(name)
+            if span is not None:
+                old += range(_span(place).start, _span(place).stop)
+                new += range(span.start, span.stop)
+        self._sums.take_up(kept, old, new)
+        self._weights[new] = np.array(kept.weights)[old]
+        for name in self._spans:
+            self._sent[name] = kept.sent.get(name, 0)
+            self._taken[name] = kept.taken.get(name, 0)
+        self.learned = kept.learned
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    columns: list[str]
+    names: list[str]
+    learned: int
+    sent: dict[str, int]
+    taken: dict[str, int]
+    weights: list[float]
+    gram: list[list[float]]
+    cross: list[list[float]]
+    values_gram: list[list[float]]
+    menu_gram: list[list[float]]
+    moment: list[float]
+    values_moment: list[float]
+    menu_moment: list[float]
+    squares: float
+
+
+class _Sums(msgspec.Struct):
+    """What is summed over steps. Targets are linear in the weights of the values, so that these may change later."""
+
+    gram: Floats
+    cross: Floats
+    """Of design and values reached."""
+    values_gram: Floats
+    moment: Floats
+    values_moment: Floats
+    menu_gram: Floats
+    """Fading, as is `menu_moment`."""
+    menu_moment: Floats
+    squares: float = 0.0
+
+    @classmethod
+    def empty(cls, size: int) -> "_Sums":
+        return cls(
+            gram=np.zeros((size, size)),
+            cross=np.zeros((size, BASE)),
+            values_gram=np.zeros((BASE, BASE)),
+            moment=np.zeros(size),
+            values_moment=np.zeros(BASE),
+            menu_gram=np.zeros((BASE, BASE)),
+            menu_moment=np.zeros(BASE),
+        )
+
+    def add(self, design: Floats, after: Floats, rewards: Floats) -> None:
+        self.gram += design.T @ design
+        self.cross += design.T @ after
+        self.values_gram += after.T @ after
+        self.moment += design.T @ rewards
+        self.values_moment += after.T @ rewards
+        self.squares += float(rewards @ rewards)
+
+    def add_menus(self, usual: Floats, worth: Floats) -> None:
+        ages = np.arange(len(usual))[::-1]
+        weights = 0.5 ** (ages / MENU_HALF_LIFE)
+        fade = 0.5 ** (len(usual) / MENU_HALF_LIFE)
+        self.menu_gram *= fade
+        self.menu_gram += usual.T @ (usual * weights[:, None])
+        self.menu_moment *= fade
+        self.menu_moment += usual.T @ (worth * weights)
+
+    def menu_weights(self) -> Floats:
+        """Return what the best choice adds to the value of standing somewhere, a weight for each column."""
+        gram = self.menu_gram + np.eye(BASE) * BASE_DEVIATION**-2
+        return np.asarray(np.linalg.solve(gram, self.menu_moment), dtype=np.float64)
+
+    def noise_variance(self, mean: Floats, values: Floats, count: int) -> float:
+        """Return what the residuals of the last sweep say of the noise, together with `NOISE_COUNT` imagined ones."""
+        squares = self.squares + 2 * float(values @ self.values_moment) + float(values @ self.values_gram @ values)
+        moment = self.moment + self.cross @ values
+        residuals = squares - 2 * float(mean @ moment) + float(mean @ self.gram @ mean)
+        return (max(residuals, 0.0) + NOISE_COUNT * NOISE_DEVIATION**2) / (count + NOISE_COUNT)
+
+    def plain(self) -> dict[str, object]:
+        told = {name: getattr(self, name) for name in self.__struct_fields__}
+        return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in told.items()}
+
+    def take_up(self, kept: _Kept, old: list[int], new: list[int]) -> None:
+        self.gram[np.ix_(new, new)] = np.array(kept.gram)[np.ix_(old, old)]
+        self.cross[new] = np.array(kept.cross)[old]
+        self.moment[new] = np.array(kept.moment)[old]
+        self.values_gram, self.values_moment = np.array(kept.values_gram), np.array(kept.values_moment)
+        self.menu_gram, self.menu_moment = np.array(kept.menu_gram), np.array(kept.menu_moment)
+        self.squares = kept.squares
+
+
+def with_constant(courses: Floats) -> Floats:
+    """Return the columns of what is usual: a constant, and the course."""
+    return np.column_stack([np.ones(len(courses)), courses])
+
+
+def _span(block: int) -> slice:
+    """Return where a block of uplifts stands: 0 is what any contact does, the actions follow."""
+    return slice(BASE + block * WIDTH, BASE + (block + 1) * WIDTH)
