@@ -7,9 +7,35 @@ them. States are trees without cycles, so the garbage collector need not know th
 thousands of them, and going through them again and again took a tenth of its time and more.
 """
 
+from typing import Any, Final
+
 import msgspec
 
 from stream_app.core.ledger import Ledger
+from stream_app.core.packed import (
+    PackedLedger,
+    PackedObservations,
+    pack_ledger,
+    pack_observations,
+    unpack_ledger,
+    unpack_observations,
+)
+from stream_app.core.waiting import FurtherObservation, Observation
+
+__all__ = [
+    "PARTS",
+    "ClicksState",
+    "ContactState",
+    "CustomerState",
+    "FurtherObservation",
+    "Observation",
+    "OrdersState",
+    "ProfileState",
+    "ReviewsState",
+    "ScoreState",
+    "SourceState",
+    "new_state",
+]
 
 
 class OrdersState(msgspec.Struct, array_like=True, gc=False):
@@ -140,36 +166,6 @@ class ContactState(msgspec.Struct, array_like=True, gc=False):
     responded: int = 0
 
 
-class Observation(msgspec.Struct, array_like=True, gc=False):
-    """A customer's features at `at_ms`, waiting for the label: did an order come by the end of the horizon."""
-
-    at_ms: int
-    kind: int
-    """0: after an order; 1: on the calendar."""
-    weight: float = 1.0
-    """1 / probability with which it was taken (thinning of busy customers)."""
-    retained: bool = False
-    packed: bytes = b""
-    """Features, packed by `core.observations`; empty until the block is scored."""
-    probability: float = -1.0
-    """The score at `at_ms`; -1 until the block is scored."""
-    model_version: str = ""
-    contacts: int = 0
-    """Interventions sent in (at, at + horizon]."""
-    arm: int = 0
-    """0: never drawn; 1: treatment; 2: holdout."""
-    stay_propensity: float = 1.0
-    """Probability of having stayed uncontacted so far."""
-
-
-class FurtherObservation(Observation, array_like=True, gc=False):
-    """The same moment under a longer horizon: with features, score, answer and contacts of its own."""
-
-    horizon_days: int = 0
-    handed_ms: int = 0
-    """Event time at which the label is handed over: the end of the horizon and the allowed lateness."""
-
-
 class ScoreState(msgspec.Struct, array_like=True, gc=False):
     """The newest score, what was last published, and one score about a week old for the velocity."""
 
@@ -193,7 +189,11 @@ class SourceState(msgspec.Struct, array_like=True, gc=False):
 
 
 class CustomerState(msgspec.Struct, array_like=True, gc=False):
-    """Everything that is kept of one customer."""
+    """Everything that is kept of one customer.
+
+    Parts that most events leave alone stay packed until somebody asks for them: `pending` and `ledger` unpack on the
+    first access, and `oldest_pending_ms`, `oldest_draw_ms` and `retry_at_ms` tell without unpacking what is due.
+    """
 
     sources: SourceState
     orders: OrdersState | None = None
@@ -201,18 +201,96 @@ class CustomerState(msgspec.Struct, array_like=True, gc=False):
     reviews: ReviewsState | None = None
     profile: ProfileState | None = None
     contact: ContactState | None = None
-    pending: list[Observation] = []
-    """At most 16, oldest first."""
+    unpacked_pending: list[Observation] = msgspec.field(default_factory=list, name="pending")
+    """As `pending` where that is not packed."""
     next_look_ms: int = 0
     """When the calendar looks at this customer next; 0 while not eligible."""
     score: ScoreState | None = None
-    ledger: Ledger | None = None
+    unpacked_ledger: Ledger | None = msgspec.field(default=None, name="ledger")
+    """As `ledger` where that is not packed."""
     cart_due_ms: int = 0
     """When the visit under way counts as left with goods in its cart; 0 while none are."""
     erased_ms: int = 0
     """When a tombstone erased the customer: only `sources` is kept, so that old records cannot bring the rest back."""
     further: list[FurtherObservation] | None = None
     """Observations under further horizons, at most 16 of each, by the time of their labels; None: there are none."""
+    packed_pending: PackedObservations | None = None
+    packed_ledger: PackedLedger | None = None
+
+    @property
+    def pending(self) -> list[Observation]:
+        """Observations that wait for labels, at most 16, oldest first."""
+        packed = self.packed_pending
+        if packed is not None:
+            self.unpacked_pending = unpack_observations(packed)
+            self.packed_pending = None
+        return self.unpacked_pending
+
+    @pending.setter
+    def pending(self, pending: list[Observation]) -> None:
+        self.unpacked_pending = pending
+        self.packed_pending = None
+
+    @property
+    def ledger(self) -> Ledger | None:
+        """What was decided; None before the first decision."""
+        packed = self.packed_ledger
+        if packed is not None:
+            self.unpacked_ledger = unpack_ledger(packed)
+            self.packed_ledger = None
+        return self.unpacked_ledger
+
+    @ledger.setter
+    def ledger(self, ledger: Ledger | None) -> None:
+        self.unpacked_ledger = ledger
+        self.packed_ledger = None
+
+    @property
+    def oldest_pending_ms(self) -> int:
+        """When the first of `pending` was taken; 0: there is none."""
+        if self.packed_pending is not None:
+            return self.packed_pending.oldest_ms
+        return self.unpacked_pending[0].at_ms if self.unpacked_pending else 0
+
+    @property
+    def oldest_draw_ms(self) -> int:
+        """When the oldest draw was made whose outcome is still to be told; 0: there is none."""
+        if self.packed_ledger is not None:
+            return self.packed_ledger.oldest_draw_ms
+        ledger = self.unpacked_ledger
+        return ledger.open_draws[0].at_ms if ledger is not None and ledger.open_draws else 0
+
+    @property
+    def retry_at_ms(self) -> int:
+        """When a decision that quiet hours stopped is tried again; 0: there is none."""
+        if self.packed_ledger is not None:
+            return self.packed_ledger.retry_at_ms
+        return self.unpacked_ledger.retry_at_ms if self.unpacked_ledger is not None else 0
+
+    def packed(self) -> tuple[PackedObservations | None, PackedLedger | None]:
+        """Return `pending` and `ledger` packed; what was not unpacked comes back as it was."""
+        pending, ledger = self.packed_pending, self.packed_ledger
+        if pending is None and self.unpacked_pending:
+            pending = pack_observations(self.unpacked_pending)
+        if ledger is None and self.unpacked_ledger is not None:
+            ledger = pack_ledger(self.unpacked_ledger)
+        return pending, ledger
+
+    def parts(self) -> dict[str, Any]:
+        """Return everything by name, nothing packed."""
+        return {name: getattr(self, name) for name in PARTS}
+
+    def __eq__(self, other: object) -> bool:
+        """Compare what is kept, packed or not."""
+        return isinstance(other, CustomerState) and self.parts() == other.parts()
+
+    __hash__ = None  # type: ignore[assignment]  # mutable
+
+
+PARTS: Final = tuple(
+    field.encode_name for field in msgspec.structs.fields(CustomerState) if not field.name.startswith("packed_")
+)
+"""What a state consists of, whatever of it is packed at the moment."""
 
 
 def new_state() -> CustomerState:

@@ -3,7 +3,7 @@
 from stream_app.core.hashing import unit_draw
 from stream_app.core.state import CustomerState
 from stream_app.core.times import DAY_MS, MINUTE_MS
-from stream_app.decisions.outcomes import outcome_due_ms
+from stream_app.decisions.outcomes import WINDOW_MS
 from stream_app.engine.policy import EnginePolicy
 
 _CART_GRID_MS = 5 * MINUTE_MS
@@ -17,28 +17,25 @@ def next_due_ms(state: CustomerState, label_delay_ms: int) -> int:
     due_ms = state.next_look_ms
     if state.cart_due_ms and (not due_ms or state.cart_due_ms < due_ms):
         due_ms = state.cart_due_ms
-    if state.pending:
-        label_due_ms = state.pending[0].at_ms + label_delay_ms
-        if not due_ms or label_due_ms < due_ms:
-            due_ms = label_due_ms
+    oldest_ms = state.oldest_pending_ms
+    if oldest_ms and (not due_ms or oldest_ms + label_delay_ms < due_ms):
+        due_ms = oldest_ms + label_delay_ms
     if state.further and (not due_ms or state.further[0].handed_ms < due_ms):
         due_ms = state.further[0].handed_ms
-    ledger = state.ledger
-    if ledger is not None and ledger.open_draws:
-        told_ms = outcome_due_ms(ledger)
-        if not due_ms or told_ms < due_ms:
-            due_ms = told_ms
-    if ledger is not None and ledger.retry_at_ms and (not due_ms or ledger.retry_at_ms < due_ms):
-        due_ms = ledger.retry_at_ms
+    drawn_ms = state.oldest_draw_ms
+    if drawn_ms and (not due_ms or drawn_ms + WINDOW_MS < due_ms):
+        due_ms = drawn_ms + WINDOW_MS
+    retry_ms = state.retry_at_ms
+    if retry_ms and (not due_ms or retry_ms < due_ms):
+        due_ms = retry_ms
     return due_ms
 
 
 def take_retry(state: CustomerState, due_ms: int) -> bool:
     """Say whether a decision that quiet hours stopped is due to be tried again, and forget that it is."""
-    ledger = state.ledger
-    if ledger is None or not 0 < ledger.retry_at_ms <= due_ms:
+    if not 0 < state.retry_at_ms <= due_ms or state.ledger is None:
         return False
-    ledger.retry_at_ms = 0
+    state.ledger.retry_at_ms = 0
     return True
 
 

@@ -21,7 +21,7 @@ def customer_view(customer_id: str, partition: int, state: CustomerState, reason
     """
     shown = {
         _name(field): _value(field, value)
-        for field, value in msgspec.structs.asdict(state).items()
+        for field, value in state.parts().items()
         if field not in {"sources", "score"}
     }
     return {

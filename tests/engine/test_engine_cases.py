@@ -46,7 +46,7 @@ def test_an_erased_customer_leaves_no_example_and_no_score() -> None:
     assert tombstones == ["ada"]
     ada = result.live()["ada"]
     assert state_of(ada, sources=False) == state_of(
-        CustomerState(sources=ada.sources, pending=[], erased_ms=START_MS + DAY_MS), sources=False
+        CustomerState(sources=ada.sources, erased_ms=START_MS + DAY_MS), sources=False
     )
 
 

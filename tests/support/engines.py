@@ -16,6 +16,7 @@ from stream_app.engine.policy import EnginePolicy
 from stream_app.engine.shard import DictStore, Shard
 from stream_app.learning.scorer import PriorScorer
 from stream_app.sentiment.lexical import LexicalSentiment
+from stream_app.wire.state_codec import decode_state, encode_state
 
 _SENTIMENT = LexicalSentiment()
 _CATALOGUE = load_shipped_catalogue()
@@ -39,7 +40,7 @@ class Run:
 
     @property
     def states(self) -> dict[str, bytes]:
-        return {name: msgspec.msgpack.encode(state) for name, state in self.shard.store.items()}
+        return {name: encode_state(state) for name, state in self.shard.store.items()}
 
     def live(self) -> dict[str, CustomerState]:
         return dict(self.shard.store.items())
@@ -80,14 +81,15 @@ def run(
 
 def state_of(state: CustomerState, *, sources: bool) -> bytes:
     """Encode a state, with or without what it knows of its sources."""
-    if sources:
-        return msgspec.msgpack.encode(state)
-    return msgspec.msgpack.encode([getattr(state, name) for name in state.__struct_fields__ if name != "sources"])
+    kept = state.parts()
+    if not sources:
+        del kept["sources"]
+    return msgspec.msgpack.encode(kept)
 
 
 def _recovered(engine: Engine, shard: Shard) -> Shard:
     store = DictStore()
     for name, state in shard.store.items():
-        store.put(name, msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=CustomerState))
+        store.put(name, decode_state(encode_state(state)))
     memory = msgspec.msgpack.decode(msgspec.msgpack.encode(shard.memory), type=PartitionState)
     return engine.open_shard(shard.partition, store, memory)

@@ -47,8 +47,8 @@ def test_damaged_states_are_refused(damaged: bytes) -> None:
 
 
 def test_states_of_a_newer_release_are_refused_with_the_remedy() -> None:
-    with pytest.raises(StateCodecError, match="version 2, and this release knows up to 1: run the release"):
-        decode_state(b"\x02" + encode_state(new_state())[1:])
+    with pytest.raises(StateCodecError, match="version 3, and this release knows up to 2: run the release"):
+        decode_state(b"\x03" + encode_state(new_state())[1:])
 
 
 @given(

@@ -5,6 +5,7 @@ STREAM_APP_TEST_WRITE_LAYOUT=1 adds appended fields to that file; it never chang
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ def structs_of(roots: tuple[type, ...]) -> dict[str, type]:
 
 def layout_of(structs: dict[str, type]) -> Layout:
     return {
-        name: [[field.name, _spelled(field.type)] for field in msgspec.structs.fields(kind)]
+        name: [[field.encode_name, _spelled(field.type)] for field in msgspec.structs.fields(kind)]
         for name, kind in structs.items()
     }
 
@@ -71,7 +72,7 @@ def layout_of(structs: dict[str, type]) -> Layout:
 def breaks_of(stored: list[list[str]], kind: type) -> list[str]:
     """Say what of a struct's stored layout its present fields contradict."""
     fields = msgspec.structs.fields(kind)
-    now = [[field.name, _spelled(field.type)] for field in fields]
+    now = [[field.encode_name, _spelled(field.type)] for field in fields]
     told = []
     if now[: len(stored)] != stored:
         told.append(f"{kind.__qualname__}: stored as {stored}, and now {now[: len(stored)]}")
@@ -131,4 +132,5 @@ def _within(info: Any) -> Iterator[type]:
 
 def _spelled(kind: Any) -> str:
     name = kind.__name__ if isinstance(kind, type) and not hasattr(kind, "__args__") else str(kind)
-    return name.replace("typing.", "").replace("stream_app.core.", "").replace("stream_app.wire.", "")
+    # In which module a struct stands is no part of what is stored.
+    return re.sub(r"\b([a-z_]+\.)+(?=\w)", "", name)
