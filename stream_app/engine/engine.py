@@ -36,7 +36,7 @@ from stream_app.engine.calendar import is_eligible, leaves_observation, look_aft
 from stream_app.engine.concluding import DECIDING_TRIGGERS, Concluder
 from stream_app.engine.days import close_days, open_day
 from stream_app.engine.examples import example_of, with_groups
-from stream_app.engine.points import Block, Folded, Point
+from stream_app.engine.points import Block, Point
 from stream_app.engine.policy import EnginePolicy
 from stream_app.engine.shard import Shard, StateStore
 from stream_app.learning.scorer import Scorer
@@ -111,39 +111,17 @@ class Engine:
         hold_ms
             Event time may not be let past this: a topic that lags holds it back. None: nothing holds it.
         """
-        folded = self.fold(shard, entries, hold_ms)
-        self.conclude([folded])
-        return folded.effects
-
-    def fold(
-        self, shard: Shard, entries: Sequence[Entry], hold_ms: int | None = None, before: Folded | None = None
-    ) -> Folded:
-        """Do as `process` does, but leave the points that are open at its end to `conclude`.
-
-        Parameters
-        ----------
-        shard, entries, hold_ms
-            As for `process`.
-        before
-            What was folded into the same shard and not concluded: its open points go over to what is returned.
-        """
         effects = Effects(outputs=[], interventions=[], rejected=[], counts=Counter())
         shard.memory.model_version = self.scorer.version
         shard.memory.catalogue_version = self.decider.catalogue_version
         shard.memory.policy_version = self.decider.policy_version
-        block = before.block if before is not None else Block()
+        block = Block()
         index = 0
         while (index := self._bursts.take(shard, entries, index, hold_ms, block, effects)) < len(entries):
             self._process_one(shard, entries[index], index, hold_ms, block, effects)
             index += 1
-        return Folded(shard, block, effects)
-
-    def conclude(self, folded: Sequence[Folded]) -> None:
-        """Score what is open in several shards in one block, and conclude each: a small block costs as much as a large.
-
-        Must come before anything else happens to the shards, but for further folding.
-        """
-        self._concluder.settle_all(folded)
+        self._concluder.settle(shard, block, effects)
+        return effects
 
     def _process_one(
         self, shard: Shard, entry: Entry, index: int, hold_ms: int | None, block: Block, effects: Effects
