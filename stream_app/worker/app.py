@@ -9,6 +9,7 @@ from faust.types import TP
 
 from stream_app.adapters.clients import bootstrap_servers, faust_authentication
 from stream_app.settings import Settings
+from stream_app.worker.assignor import EvenAssignor
 from stream_app.worker.http_ports import advertised_url
 from stream_app.worker.pipeline import Pipeline
 from stream_app.worker.recovery import BulkTableManager
@@ -83,6 +84,7 @@ def create_app(settings: Settings) -> WorkerApp:
         worker_redirect_stdouts=False,
         canonical_url=advertised_url(settings),
         TableManager=BulkTableManager,
+        PartitionAssignor=EvenAssignor,
     )
     app.chunk_policy = ChunkPolicy(settings.max_chunk_records, settings.buffer_records, settings.buffer_bytes)
     app.Table(CUSTOMERS_TABLE, partitions=settings.partitions, key_type=bytes, value_type=bytes)

@@ -15,6 +15,7 @@ from mode.services import ServiceTask
 
 from stream_app.settings import Settings
 from stream_app.worker.app import create_app
+from stream_app.worker.assignor import EvenAssignor
 from stream_app.worker.offsets import SourcePartition
 from stream_app.worker.recovery import BulkRecovery, BulkTableManager
 from stream_app.worker.transport import FETCH_WAIT_MS, BatchConsumer, BatchConsumerThread, BatchTransport
@@ -34,6 +35,7 @@ OVERRIDDEN = {
     ],
     BulkRecovery: ["_restart_recovery"],
     BulkTableManager: ["recovery"],
+    EvenAssignor: ["_perform_assignment"],
 }
 
 
