@@ -134,6 +134,11 @@ class Settings(BaseSettings):
     horizon_days: Annotated[int, Field(ge=1, le=365)] = Field(
         default=30, description="H: churn is no order in (T, T+H]."
     )
+    extra_horizons_days: Annotated[tuple[Annotated[int, Field(ge=2, le=730)], ...], Field(max_length=4)] = Field(
+        default=(),
+        description="Longer horizons that are scored and learned beside H, as JSON: [60, 90]. Scores tell their risks; "
+        "tiers and decisions go by H. Workers and trainer alike.",
+    )
     observation_days: Annotated[int, Field(ge=1, le=90)] = Field(default=14, description="Days between calendar looks.")
     observation_origin: date | None = Field(
         default=None,
@@ -238,7 +243,7 @@ class Settings(BaseSettings):
         default=500, description="Least new examples for a snapshot."
     )
 
-    model: str = Field(default="kalman", description="Name of the model to begin with.")
+    model: str = Field(default="kalman", description="Model to begin with: a name, with or without options.")
     challengers: tuple[str, ...] = Field(
         default=(),
         description="Models that learn in shadow and may take over, as JSON, with or without options: "
@@ -277,6 +282,12 @@ class Settings(BaseSettings):
             names[name] = variable
         if self.observation_days % self.look_days:
             raise ValueError("STREAM_APP_OBSERVATION_DAYS must be a multiple of STREAM_APP_LOOK_DAYS")
+        horizons = [self.horizon_days, *self.extra_horizons_days]
+        if horizons != sorted(set(horizons)):
+            raise ValueError(
+                "STREAM_APP_EXTRA_HORIZONS_DAYS must rise, from more than STREAM_APP_HORIZON_DAYS: "
+                f"they are {list(self.extra_horizons_days)} and {self.horizon_days}. Decide by the shortest"
+            )
         if not self.tier_medium < self.tier_high < self.tier_critical:
             raise ValueError(
                 "STREAM_APP_TIER_MEDIUM, STREAM_APP_TIER_HIGH and STREAM_APP_TIER_CRITICAL must rise: "

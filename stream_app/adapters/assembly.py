@@ -11,7 +11,8 @@ from stream_app.decisions.policy import PolicySnapshot, load_policy
 from stream_app.decisions.types import Decider
 from stream_app.engine.engine import Engine
 from stream_app.engine.policy import EnginePolicy
-from stream_app.learning.scorer import PriorScorer, Scorer
+from stream_app.learning.horizons import prior_of
+from stream_app.learning.scorer import Scorer
 from stream_app.sentiment.lexical import LexicalSentiment
 from stream_app.settings import Settings
 
@@ -126,7 +127,7 @@ def engine_of(
     settings
         What is configured.
     scorer
-        The model in force; absent: the prior.
+        The model in force; absent: the prior, over all horizons.
     policy
         Instead of `policy_of(settings)`.
     partitions
@@ -137,7 +138,8 @@ def engine_of(
     policy = policy if policy is not None else policy_of(settings)
     if decider is None:
         decider = DeciderMaker(settings, partitions or settings.partitions).decider()
-    return Engine(policy, decider, LexicalSentiment(), scorer or PriorScorer(policy.horizon_days))
+    scorer = scorer or prior_of(policy.horizon_days, settings.extra_horizons_days)
+    return Engine(policy, decider, LexicalSentiment(), scorer)
 
 
 def fairness_watch_of(settings: Settings, state: FairnessState | None = None) -> FairnessWatch:

@@ -156,7 +156,8 @@ class ModelRegistry:
         if horizon_days is not None and snapshot.horizon_days != horizon_days:
             raise ModelRefusedError(
                 "horizon",
-                f"snapshot {version} predicts {snapshot.horizon_days} days, STREAM_APP_HORIZON_DAYS is {horizon_days}",
+                f"snapshot {version} predicts {snapshot.horizon_days} days, not {horizon_days}: it is of another "
+                "STREAM_APP_HORIZON_DAYS or STREAM_APP_EXTRA_HORIZONS_DAYS",
             )
         return snapshot
 

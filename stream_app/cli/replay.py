@@ -73,6 +73,7 @@ def command(
             Learner(settings.horizon_days) if learns else None,
             settings.decode_limits(),
             sink=_writer(sink) if sink is not None else None,
+            further=[Learner(days) for days in settings.extra_horizons_days] if learns else (),
         )
         with progress_over(opened, "replaying") as show:
             replay.run(_sources(merge_by_event_time(opened)), show)

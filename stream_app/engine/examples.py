@@ -19,8 +19,9 @@ def example_of(
     policy: EnginePolicy,
 ) -> TrainingExample:
     """Return the example of an observation whose horizon has passed; `sequence` is consecutive per partition."""
-    is_further = isinstance(observation, FurtherObservation)
-    horizon_days = observation.horizon_days if is_further else policy.horizon_days
+    horizon_days = policy.horizon_days
+    if isinstance(observation, FurtherObservation):
+        horizon_days = observation.horizon_days
     return TrainingExample(
         example_id=stable_id("ex", customer_id, observation.at_ms, observation.kind, horizon_days),
         customer_id=customer_id,

@@ -5,7 +5,7 @@ learner publishes after each day of event time on which it learned something, as
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from itertools import count
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from stream_app.core.times import DAY_MS, day_of, iso
 from stream_app.core.topics import RANK, Topic
 from stream_app.engine.engine import Engine
 from stream_app.engine.shard import DictStore
+from stream_app.learning.horizons import with_horizons
 from stream_app.learning.learner import Learner
 from stream_app.learning.scorer import SnapshotScorer
 from stream_app.wire.decode import DecodeLimits, decode, decode_reference
@@ -61,13 +62,21 @@ class Replay:
         Bounds of what is decoded.
     sink
         Is handed every output as it arises, in order; None: outputs are only counted.
+    further
+        Learners of longer horizons, shortest first; only beside `learner`.
     """
 
     def __init__(
-        self, engine: Engine, learner: Learner | None, limits: DecodeLimits, sink: OutputSink | None = None
+        self,
+        engine: Engine,
+        learner: Learner | None,
+        limits: DecodeLimits,
+        sink: OutputSink | None = None,
+        further: Sequence[Learner] = (),
     ) -> None:
         self.engine = engine
         self.learner = learner
+        self.further = tuple(further)
         self.store = DictStore()
         self.shard = engine.open_shard(0, self.store, PartitionState())
         self.records = 0
@@ -163,6 +172,7 @@ class Replay:
             "snapshots": self.snapshots,
             "learner": dict(sorted(learner.counts.items())) if learner else {},
             "metrics": learner.metrics() if learner else {},
+            "further_horizons": {str(one.horizon_days): one.metrics() for one in self.further},
             "state_digest": self.state_digest(),
         }
 
@@ -224,7 +234,8 @@ class Replay:
                 case TrainingExample():
                     self._examples.append(body)
                 case PopulationDay() if self.learner is not None:
-                    self.learner.observe_population(body)
+                    for learner in (self.learner, *self.further):
+                        learner.observe_population(body)
                     self._population_moved = True
                 case Intervention():
                     self.actions[body.action] += 1
@@ -245,6 +256,8 @@ class Replay:
         moved, self._population_moved = self._population_moved, False
         if self.learner is None or not (examples or moved):
             return
-        self.learner.learn(examples)
+        for learner in (self.learner, *self.further):
+            learner.learn(examples)
         self.snapshots += 1
-        self.engine.install(SnapshotScorer(self.learner.snapshot()))
+        first, *further = (SnapshotScorer(learner.snapshot()) for learner in (self.learner, *self.further))
+        self.engine.install(with_horizons(first, further))

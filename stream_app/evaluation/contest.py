@@ -91,9 +91,11 @@ def digest_of(stream: Stream) -> str:
     """Return 16 hex digits over all that a trial depends on besides the model: equal streams, equal trials."""
     observed = stream.observed
     digest = blake2b(digest_size=8)
-    for array in (observed.features, observed.churned, observed.kind, observed.customer, observed.at_ms):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    for array in (stream.known, stream.importance, np.array([stream.test_start_ms])):
+    arrays: tuple[NDArray[Any], ...] = (
+        *(observed.features, observed.churned, observed.kind, observed.customer, observed.at_ms),
+        *(stream.known, stream.importance, np.array([stream.test_start_ms])),
+    )
+    for array in arrays:
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 

@@ -1,8 +1,7 @@
 """The first pupil: learns churn from matured observations and population sums, and publishes the model snapshot."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Final, Protocol
 
 from stream_app.adapters.model_registry import pointer_record, snapshot_record
@@ -56,27 +55,6 @@ class ChurnPupil:
         self._new_examples = 0
         self._population_moved = False
 
-    @classmethod
-    def kind(
-        cls,
-        settings: Settings,
-        fresh: Callable[[], Learns] | None = None,
-        restore: Callable[[bytes], Learns] | None = None,
-    ) -> PupilKind:
-        """Return the kind of pupil for the trainer's list.
-
-        Parameters
-        ----------
-        settings
-            Horizon, HMAC key, how often to publish.
-        fresh, restore
-            The learner; None: the product's.
-        """
-        defer = in_a_thread()
-        new = fresh or (lambda: Learner(settings.horizon_days, defer=defer))
-        back = restore or partial(Learner.restore, defer=defer)
-        return PupilKind(NAME, TOPICS, lambda: cls(new(), settings), lambda body: cls(back(body), settings))
-
     def learn(self, topic: Topic, lessons: Sequence[Lesson]) -> int:
         """Learn examples or merge population days; return how many were new."""
         if topic is Topic.TRAINING:
@@ -101,6 +79,32 @@ class ChurnPupil:
     def checkpoint(self) -> bytes:
         """Return the learner's checkpoint."""
         return self.learner.checkpoint()
+
+
+class FurtherPupil(ChurnPupil):
+    """Learns churn over a longer horizon, beside the one that is served; its measures bear the horizon's name."""
+
+    @classmethod
+    def kind_of(cls, settings: Settings, horizon_days: int) -> PupilKind:
+        """Return the kind of pupil for the trainer's list: the configured model, for one further horizon."""
+        defer = in_a_thread()
+        return PupilKind(
+            f"{NAME}-h{horizon_days}",
+            TOPICS,
+            lambda: cls(Learner(horizon_days, settings.model, defer=defer), settings),
+            lambda body: cls(Learner.restore(body, defer), settings),
+        )
+
+    def publication(self) -> Publication:
+        """Return the snapshot, then the pointer to it."""
+        found = super().publication()
+        named = f"h{found.horizon_days}_"
+        measures = [
+            measure._replace(labels={"measure": named + measure.labels["measure"]})
+            for measure in found.measures
+            if "measure" in measure.labels
+        ]
+        return found._replace(measures=tuple(measures))
 
 
 def in_a_thread() -> Defer:

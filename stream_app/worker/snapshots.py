@@ -19,6 +19,7 @@ from stream_app.learning.scorer import PriorScorer, Scorer
 from stream_app.learning.selected import scorer_of
 from stream_app.learning.snapshot import ModelSnapshot
 from stream_app.settings import Settings
+from stream_app.worker.further_models import FurtherModels
 
 POLL_MS = 1_000
 READING: Final[dict[str, Any]] = {"group_id": None, "enable_auto_commit": False, "auto_offset_reset": "earliest"}
@@ -63,6 +64,8 @@ class SnapshotFollower:
         self._registry = ModelRegistry()
         self._key = settings.model_key.get_secret_value().encode()
         self._consumer: AIOKafkaConsumer | None = None
+        self._further = FurtherModels(settings.extra_horizons_days, settings.pinned_model, self._key, metrics)
+        self._first: Scorer | None = None
         self._served = ""
         self._digest = ""
         self._refused: tuple[str, int] | None = None
@@ -96,6 +99,7 @@ class SnapshotFollower:
         )
         self._consumer = consumer
         await read_registry(consumer, self._registry, self._patience_seconds)
+        self._further.follow(self._registry)
         if not self._choose():
             self._hand_over(PriorScorer(self._settings.horizon_days), None, Choice("", "nobody"))
         self._tell()
@@ -104,6 +108,8 @@ class SnapshotFollower:
         """Follow the topic until cancelled."""
         while True:
             if await self._poll():
+                if self._further.follow(self._registry) and self._first is not None:
+                    self._on_scorer(self._further.beside(self._first))
                 self._choose()
                 self._tell()
 
@@ -170,7 +176,8 @@ class SnapshotFollower:
             self._forget_version(self._served)
         self._served, self._digest = scorer.version, self._digest_of(scorer.version)
         self._refused = None
-        self._on_scorer(scorer)
+        self._first = scorer
+        self._on_scorer(self._further.beside(scorer))
         stored = self._registry.snapshots.get(scorer.version)
         self._show(scorer, snapshot, stored.stored_at_ms if stored else 0)
         logger.info("model %s in force", scorer.version, extra=fields(chosen_by=choice.by))

@@ -21,6 +21,7 @@ from stream_app.core.topics import Topic
 from stream_app.settings import Settings
 from stream_app.worker.app import COMMIT_SECONDS, credentials
 from stream_app.worker.champion_pupil import ChampionPupil
+from stream_app.worker.churn_pupil import FurtherPupil
 from stream_app.worker.fairness_pupil import FairnessPupil
 from stream_app.worker.http import HttpServices
 from stream_app.worker.http_ports import Readiness
@@ -51,6 +52,7 @@ def pupils_of(settings: Settings) -> list[PupilKind]:
         LiftPupil.kind(settings),
         PolicyPupil.kind(settings),
         FairnessPupil.kind(settings),
+        *(FurtherPupil.kind_of(settings, days) for days in settings.extra_horizons_days),
     ]
 
 

@@ -10,9 +10,10 @@ from stream_app.core.effects import Output, TrainingExample
 from stream_app.core.events import OrderEvent
 from stream_app.core.observations import MOST_PENDING
 from stream_app.core.outputs import ChurnScore
-from stream_app.core.records import Record
+from stream_app.core.records import Position, Record
 from stream_app.core.state import CustomerState
 from stream_app.core.times import DAY_MS, HOUR_MS
+from stream_app.core.topics import Topic
 from stream_app.engine.engine import Engine
 from stream_app.engine.policy import EnginePolicy
 from stream_app.learning.horizons import prior_of
@@ -169,11 +170,14 @@ def test_who_is_very_busy_has_at_most_so_many_open_of_each_horizon() -> None:
 
 
 def test_opting_out_of_profiling_and_erasure_end_all_horizons() -> None:
-    begun = [order("ada", START_MS), order("bob", START_MS), click("bob", START_MS + DAY_MS)]
-    shard = run(log_of([*begun, profile("ada", START_MS + 2 * DAY_MS, profiling=False)]), [], _engine()).shard
+    names, at_ms = ("ada", "bob", "cyd"), START_MS + 2 * DAY_MS
+    opted_out = profile("ada", at_ms, profiling=False)
+    log = log_of([*(order(name, START_MS) for name in names), *(click(name, at_ms) for name in names), opted_out])
+    erased = Record(Position(Topic.CUSTOMERS, 0, 1), "bob", at_ms, None, at_ms)
+    shard = run([*log, erased], [2], _engine()).shard
 
-    assert _state(shard.store.get("ada")).further is None
-    assert len(_state(shard.store.get("bob")).further or []) == len(FURTHER)
+    waiting = {name: len(_state(shard.store.get(name)).further or []) for name in names}
+    assert waiting == {"ada": 0, "bob": 0, "cyd": len(FURTHER)}
 
 
 def _state(state: CustomerState | None) -> CustomerState:
