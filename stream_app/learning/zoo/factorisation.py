@@ -8,23 +8,22 @@ from collections.abc import Mapping
 import numpy as np
 
 from stream_app.learning.scorer import bounded_sigmoid, sigmoid
+from stream_app.learning.zoo.bent import BentModel
 from stream_app.learning.zoo.descent import AdaGrad
-from stream_app.learning.zoo.linear import linear_probabilities
-from stream_app.learning.zoo.rows import RowModel
-from stream_app.learning.zoo.scaling import CLIP
-from stream_app.learning.zoo.types import Features, LearnedWeights, ModelState, Vector, numbers_of
+from stream_app.learning.zoo.types import ModelState, Vector, numbers_of
 
 _SPREAD = 0.01
 """Standard deviation of the factors at the start: at 0 they would stay there."""
 
 
-class FactorisationMachine(RowModel):
+class FactorisationMachine(BentModel):
     """Weights (intercept last) and factors (inputs, factors), each learned by AdaGrad."""
 
+    form = "pairs"
+
     def __init__(self, name: str, inputs: tuple[str, ...] | None, options: Mapping[str, float]) -> None:
-        super().__init__(name, inputs)
+        super().__init__(name, inputs, options)
         width, random = len(self.inputs.names), np.random.default_rng(int(options["seed"]))
-        self.linear = AdaGrad(np.zeros(width + 1), options["rate"], options["l2"])
         start = random.normal(0.0, _SPREAD, (width, int(options["factors"])))
         self.factors = AdaGrad(start, options["rate"], options["l2"])
 
@@ -44,22 +43,8 @@ class FactorisationMachine(RowModel):
     def _probabilities(self, block: Vector) -> Vector:
         return sigmoid(self._logits(block))
 
-    def predict(self, features: Features) -> Vector:
-        """Return P(churn) of every row, as a worker does."""
-        return linear_probabilities(self.export(), self.inputs, features)
-
-    def export(self) -> LearnedWeights:
-        """Return what a scorer needs."""
-        assert self.scaler is not None
-        return LearnedWeights(
-            mean=tuple(self.scaler.mean.tolist()),
-            inverse_scale=tuple(self.scaler.inverse_scale().tolist()),
-            weights=tuple(self.linear.weights[:-1].tolist()),
-            intercept=float(self.linear.weights[-1]),
-            clip=CLIP,
-            form="pairs",
-            arrays=tuple(self.factors.weights.ravel().tolist()),
-        )
+    def _arrays(self) -> tuple[float, ...]:
+        return tuple(self.factors.weights.ravel().tolist())
 
     def _dump(self) -> ModelState:
         return {"linear": self.linear.dump(), "factors": self.factors.dump()}

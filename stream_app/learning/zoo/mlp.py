@@ -9,22 +9,21 @@ from collections.abc import Mapping
 import numpy as np
 
 from stream_app.learning.scorer import bounded_sigmoid, sigmoid
+from stream_app.learning.zoo.bent import BentModel
 from stream_app.learning.zoo.descent import AdaGrad
-from stream_app.learning.zoo.linear import linear_probabilities
-from stream_app.learning.zoo.rows import RowModel
-from stream_app.learning.zoo.scaling import CLIP
-from stream_app.learning.zoo.types import Features, LearnedWeights, ModelState, Vector, numbers_of
+from stream_app.learning.zoo.types import ModelState, Vector, numbers_of
 
 
-class Perceptron(RowModel):
+class Perceptron(BentModel):
     """Weights of the linear path (intercept last), hidden layer (inputs + 1, units) and output."""
 
+    form = "hidden"
+
     def __init__(self, name: str, inputs: tuple[str, ...] | None, options: Mapping[str, float]) -> None:
-        super().__init__(name, inputs)
+        super().__init__(name, inputs, options)
         width, units = len(self.inputs.names), int(options["hidden"])
         random = np.random.default_rng(int(options["seed"]))
         rate, l2 = options["rate"], options["l2"]
-        self.linear = AdaGrad(np.zeros(width + 1), rate, l2)
         self.hidden = AdaGrad(random.normal(0.0, np.sqrt(2.0 / (width + 1)), (width + 1, units)), rate, l2)
         self.output = AdaGrad(np.zeros(units), rate, l2)
 
@@ -43,22 +42,8 @@ class Perceptron(RowModel):
         activity = np.maximum(extended @ self.hidden.weights, 0.0)
         return sigmoid(extended @ self.linear.weights + activity @ self.output.weights)
 
-    def predict(self, features: Features) -> Vector:
-        """Return P(churn) of every row, as a worker does."""
-        return linear_probabilities(self.export(), self.inputs, features)
-
-    def export(self) -> LearnedWeights:
-        """Return what a scorer needs."""
-        assert self.scaler is not None
-        return LearnedWeights(
-            mean=tuple(self.scaler.mean.tolist()),
-            inverse_scale=tuple(self.scaler.inverse_scale().tolist()),
-            weights=tuple(self.linear.weights[:-1].tolist()),
-            intercept=float(self.linear.weights[-1]),
-            clip=CLIP,
-            form="hidden",
-            arrays=(*self.hidden.weights.ravel().tolist(), *self.output.weights.tolist()),
-        )
+    def _arrays(self) -> tuple[float, ...]:
+        return (*self.hidden.weights.ravel().tolist(), *self.output.weights.tolist())
 
     def _dump(self) -> ModelState:
         return {"linear": self.linear.dump(), "hidden": self.hidden.dump(), "output": self.output.dump()}
