@@ -1,5 +1,7 @@
 """Conclude scored points: keep the score, publish what changed, warn, decide."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,7 +19,7 @@ from stream_app.core.times import DAY_MS, from_ms
 from stream_app.core.topics import Topic
 from stream_app.decisions.outcomes import outcome_due_ms
 from stream_app.decisions.types import Act, Decider, DecisionPoint, Suppress
-from stream_app.engine.points import Block, Point
+from stream_app.engine.points import Block, Folded, Point
 from stream_app.engine.policy import EnginePolicy
 from stream_app.engine.shard import Shard
 from stream_app.learning.horizons import Ahead, HorizonsScorer, risks_of
@@ -42,17 +44,24 @@ class Concluder:
 
     def settle(self, shard: Shard, block: Block, effects: Effects) -> None:
         """Score and conclude everything in the block."""
-        points, rows = block.take()
-        if not points:
+        self.settle_all([Folded(shard, block, effects)])
+
+    def settle_all(self, folded: Sequence[Folded]) -> None:
+        """Score the blocks of several shards as one, and conclude each in its own order."""
+        taken = [one.block.take() for one in folded]
+        rows = [row for _, block_rows in taken for row in block_rows]
+        if rows:
+            raw = np.array(rows, dtype=np.float64)
+            features = self.scorer.featurize(raw)
+            probabilities = self.scorer.score(features).tolist()
+            self._ahead = self.scorer.ahead(raw) if isinstance(self.scorer, HorizonsScorer) else ()
+            index = 0
+            for (shard, _, effects), (points, _) in zip(folded, taken, strict=True):
+                for point in points:
+                    self._conclude(shard, point, index, features[index], probabilities[index], effects)
+                    index += 1
+        for shard, _, _ in folded:
             shard.neighbours.catch_up()
-            return
-        raw = np.array(rows, dtype=np.float64)
-        features = self.scorer.featurize(raw)
-        probabilities = self.scorer.score(features).tolist()
-        self._ahead = self.scorer.ahead(raw) if isinstance(self.scorer, HorizonsScorer) else ()
-        for index, point in enumerate(points):
-            self._conclude(shard, point, index, features[index], probabilities[index], effects)
-        shard.neighbours.catch_up()
 
     def _conclude(
         self,

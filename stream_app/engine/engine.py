@@ -16,7 +16,6 @@ from stream_app.core.effects import Effects, Output
 from stream_app.core.events import CustomerEntry, FeedbackEvent
 from stream_app.core.facts import facts_of
 from stream_app.core.features import raw_row
-from stream_app.core.hashing import unit_draw
 from stream_app.core.horizons import label_due_ms, pop_observation
 from stream_app.core.ledger import Ledger
 from stream_app.core.observations import AFTER_ORDER, ON_CALENDAR, take_observation
@@ -36,9 +35,10 @@ from stream_app.engine.calendar import is_eligible, leaves_observation, look_aft
 from stream_app.engine.concluding import DECIDING_TRIGGERS, Concluder
 from stream_app.engine.days import close_days, open_day
 from stream_app.engine.examples import example_of, with_groups
-from stream_app.engine.points import Block, Point
+from stream_app.engine.points import Block, Folded, Point
 from stream_app.engine.policy import EnginePolicy
 from stream_app.engine.shard import Shard, StateStore
+from stream_app.engine.standing import left_a_cart, listed_purchases, opted_out
 from stream_app.learning.scorer import Scorer
 from stream_app.sentiment.protocol import Sentiment
 
@@ -111,17 +111,34 @@ class Engine:
         hold_ms
             Event time may not be let past this: a topic that lags holds it back. None: nothing holds it.
         """
+        folded = self.fold(shard, entries, hold_ms)
+        self.conclude([folded])
+        return folded.effects
+
+    def fold(
+        self, shard: Shard, entries: Sequence[Entry], hold_ms: int | None = None, before: Folded | None = None
+    ) -> Folded:
+        """Do as `process` does, but leave the points that are open at its end to `conclude`.
+
+        The open points of `before`, folded into the same shard and not concluded, go over to what is returned.
+        """
         effects = Effects(outputs=[], interventions=[], rejected=[], counts=Counter())
         shard.memory.model_version = self.scorer.version
         shard.memory.catalogue_version = self.decider.catalogue_version
         shard.memory.policy_version = self.decider.policy_version
-        block = Block()
+        block = before.block if before is not None else Block()
         index = 0
         while (index := self._bursts.take(shard, entries, index, hold_ms, block, effects)) < len(entries):
             self._process_one(shard, entries[index], index, hold_ms, block, effects)
             index += 1
-        self._concluder.settle(shard, block, effects)
-        return effects
+        return Folded(shard, block, effects)
+
+    def conclude(self, folded: Sequence[Folded]) -> None:
+        """Score what is open in several shards in one block, and conclude each: a small block costs as much as a large.
+
+        Must come before anything else happens to the shards, but for further folding.
+        """
+        self._concluder.settle_all(folded)
 
     def _process_one(
         self, shard: Shard, entry: Entry, index: int, hold_ms: int | None, block: Block, effects: Effects
@@ -210,7 +227,7 @@ class Engine:
         if trigger == "order" and state.orders is not None:
             arm = 0 if completed_before else self.decider.arm_of(customer_id)
             observe_order(self._open_day(shard, at_ms), customer_id, mark, state.orders, arm)
-        elif _opted_out(state) and (state.score is not None or customer_id in block.customers):
+        elif opted_out(state) and (state.score is not None or customer_id in block.customers):
             self._withdraw(shard, customer_id, state, block, effects)
         if trigger is not None and is_eligible(state, at_ms, self.policy):
             observation = None
@@ -239,12 +256,7 @@ class Engine:
         effects.counts["approvals" if known else "approvals_unknown"] += 1
 
     def _listed(self, customer_id: str, state: CustomerState) -> tuple[str, ...]:
-        """Return the purchases of a customer that product picks for others may be made from."""
-        if state.orders is None or _opted_out(state):
-            return ()
-        if self.policy.recommend_share < 1 and unit_draw("picks", customer_id) >= self.policy.recommend_share:
-            return ()
-        return state.orders.recent_products
+        return listed_purchases(customer_id, state, self.policy.recommend_share)
 
     def _accept(
         self, shard: Shard, record: Record, state: CustomerState, block: Block, effects: Effects
@@ -280,7 +292,7 @@ class Engine:
             self._tell_outcomes(customer_id, state, state.ledger, due_ms, effects)
         if state.cart_due_ms and state.cart_due_ms <= due_ms:
             state.cart_due_ms = 0
-            if _left_a_cart(state) and is_eligible(state, due_ms, self.policy):
+            if left_a_cart(state) and is_eligible(state, due_ms, self.policy):
                 self._ask(shard, customer_id, state, due_ms, "cart_left", ON_CALENDAR, None, "", block, effects)
         if take_retry(state, due_ms) and is_eligible(state, due_ms, self.policy):
             self._ask(shard, customer_id, state, due_ms, "retry", ON_CALENDAR, None, "", block, effects)
@@ -385,15 +397,3 @@ class Engine:
         due_ms = next_due_ms(state, self._label_delay_ms)
         if due_ms and due_ms != before_ms:
             shard.timers.schedule(due_ms, customer_id)
-
-
-def _opted_out(state: CustomerState) -> bool:
-    return state.profile is not None and state.profile.profiling is False
-
-
-def _left_a_cart(state: CustomerState) -> bool:
-    """Say whether a visit ended with goods in the cart and no order since it began."""
-    clicks, orders = state.clicks, state.orders
-    if clicks is None or not clicks.session_cart:
-        return False
-    return orders is None or orders.last_ms < clicks.session_started_ms

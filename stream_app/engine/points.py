@@ -1,7 +1,11 @@
 """Points in time at which a customer is scored: collected while events are folded, concluded in blocks."""
 
+from typing import NamedTuple
+
+from stream_app.core.effects import Effects
 from stream_app.core.facts import Facts
 from stream_app.core.state import CustomerState, Observation
+from stream_app.engine.shard import Shard
 
 NEVER_MS = 1 << 62
 
@@ -71,3 +75,12 @@ class Block:
         points, rows = self.points, self.rows
         self.points, self.rows, self.customers, self.settle_by_ms = [], [], set(), NEVER_MS
         return points, rows
+
+
+class Folded(NamedTuple):
+    """What was folded into a shard, with the points that wait for their conclusion."""
+
+    shard: Shard
+    block: Block
+    effects: Effects
+    """Of these entries; the conclusion adds to them."""

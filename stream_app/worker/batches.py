@@ -9,10 +9,11 @@ from typing import NamedTuple
 from stream_app.adapters.metrics import Recorder
 from stream_app.core.effects import Effects, Output
 from stream_app.core.outputs import Intervention
-from stream_app.core.records import TimePassed
+from stream_app.core.records import Entry, TimePassed
 from stream_app.core.times import DAY_MS, to_ms
 from stream_app.core.topics import Topic
 from stream_app.engine.engine import Engine
+from stream_app.engine.points import Folded
 from stream_app.wire.encode import EncodePolicy, encode
 from stream_app.wire.partition_record import PendingSend, SourcePosition
 from stream_app.worker.aligner import Item, at_ms_of
@@ -38,6 +39,34 @@ class BatchPolicy(NamedTuple):
     source_epoch: int
     max_intervention_age_ms: int | None
     """An intervention decided longer ago than this (wall clock) is not sent; None: age is not judged."""
+
+
+class Share:
+    """One partition's share of a micro-batch under way: folded, and not yet concluded.
+
+    Parameters
+    ----------
+    owned
+        The partition.
+    """
+
+    def __init__(self, owned: Owned) -> None:
+        self.owned = owned
+        self.folded: list[Folded] = []
+        self.dead_letters: list[Outgoing] = []
+        self.finished: list[Work] = []
+        self.records = 0
+        self.oldest_ms = 0
+
+    @property
+    def open_points(self) -> int:
+        """Return how many points wait for their conclusion."""
+        return len(self.folded[-1].block.points)
+
+    @property
+    def changes(self) -> int:
+        """Return how many customers changed, roughly."""
+        return sum(one.effects.counts["timers"] + one.effects.counts["applied"] for one in self.folded)
 
 
 class Batch(NamedTuple):
@@ -90,47 +119,50 @@ class Batcher:
         """Entries of one partition that one batch takes, at most."""
         return self._policy.records
 
-    def run(self, owned: Owned, now_ms: int) -> Batch | None:
-        """Process what is ready, or what time has come to; None if there is nothing.
+    def fold(self, owned: Owned) -> Share | None:
+        """Fold in what is ready, or what time has come to; None if there is nothing.
 
         Raises
         ------
         DeadLetterFloodError
             The engine refused too many records.
         """
-        effects: list[Effects] = []
-        dead_letters: list[Outgoing] = []
-        finished: list[Work] = []
-        records, oldest_ms = 0, 0
+        share = Share(owned)
         if owned.ready:
-            while owned.ready and records < self._policy.records and _changes(effects) < CHANGES_PER_BATCH:
+            while owned.ready and share.records < self._policy.records and share.changes < CHANGES_PER_BATCH:
                 head = owned.ready[0]
                 if self._engine.is_far_future(owned.shard, head.entry):
                     items = [owned.ready.popleft()]
                 else:
-                    self._catch_up(owned, head.at_ms, effects)
-                    if _changes(effects) >= CHANGES_PER_BATCH:
+                    self._catch_up(share, head.at_ms)
+                    if share.changes >= CHANGES_PER_BATCH:
                         break
-                    items = self._within_a_day(owned, self._policy.records - records)
-                result = self._engine.process(owned.shard, [item.entry for item in items], owned.hold_ms)
-                effects.append(result)
-                for index, code, detail in result.rejected:
+                    items = self._within_a_day(owned, self._policy.records - share.records)
+                rejected = self._fold(share, [item.entry for item in items]).rejected
+                for index, code, detail in rejected:
                     item = items[index]
                     letter = self._intake.refuse_as(item.work.source, item.record, code, "timestamp", detail)
-                    dead_letters.append(letter)
-                noted_ms = self._note(owned, items, finished)
-                oldest_ms = min(filter(None, (oldest_ms, noted_ms)), default=0)
-                owned.seen_ms = max(owned.seen_ms, _newest_ms(items, {index for index, _, _ in result.rejected}))
-                records += len(items)
+                    share.dead_letters.append(letter)
+                noted_ms = self._note(owned, items, share.finished)
+                share.oldest_ms = min(filter(None, (share.oldest_ms, noted_ms)), default=0)
+                owned.seen_ms = max(owned.seen_ms, _newest_ms(items, {index for index, _, _ in rejected}))
+                share.records += len(items)
         elif owned.seen_ms > owned.shard.memory.frontier_ms and (
             owned.hold_ms is None or owned.hold_ms > owned.shard.memory.frontier_ms
         ):
             # A topic that lagged has caught up and brought nothing newer: what it held back may pass now.
-            self._catch_up(owned, owned.seen_ms, effects)
-            effects.append(self._engine.process(owned.shard, [TimePassed(owned.seen_ms)], owned.hold_ms))
-        if not effects:
-            return None
-        outputs = dead_letters
+            self._catch_up(share, owned.seen_ms)
+            self._fold(share, [TimePassed(owned.seen_ms)])
+        return share if share.folded else None
+
+    def conclude(self, shares: Sequence[Share]) -> None:
+        """Score and decide what is open in the shares of several partitions, all at once."""
+        self._engine.conclude([share.folded[-1] for share in shares])
+
+    def close(self, share: Share, now_ms: int) -> Batch:
+        """Encode what a concluded share leads to."""
+        owned, effects = share.owned, [one.effects for one in share.folded]
+        outputs = share.dead_letters
         pending: list[PendingSend] = []
         for effect in effects:
             outputs += [self._outgoing(output, now_ms) for output in effect.outputs]
@@ -138,7 +170,14 @@ class Batcher:
                 self._pending(output, now_ms) for output in effect.interventions if self._is_fresh(output, now_ms)
             ]
         outbox = tuple(pending)
-        return Batch(owned, owned.changelog_batch(outbox), outputs, outbox, effects, finished, records, oldest_ms)
+        changelog = owned.changelog_batch(outbox)
+        return Batch(owned, changelog, outputs, outbox, effects, share.finished, share.records, share.oldest_ms)
+
+    def _fold(self, share: Share, entries: Sequence[Entry]) -> Effects:
+        before = share.folded[-1] if share.folded else None
+        folded = self._engine.fold(share.owned.shard, entries, share.owned.hold_ms, before)
+        share.folded.append(folded)
+        return folded.effects
 
     def _within_a_day(self, owned: Owned, most: int) -> list[Item]:
         """Take what is ready up to a day of event time: what comes due between entries belongs to the batch as well."""
@@ -155,16 +194,17 @@ class Batcher:
         name = self._topic_name(pending.topic)
         return Outgoing(name, None, pending.key, pending.value, pending.headers, timestamp_ms)
 
-    def _catch_up(self, owned: Owned, to: int, effects: list[Effects]) -> None:
+    def _catch_up(self, share: Share, to: int) -> None:
         """Let event time on to near `to` in steps while much is due, and stop early when a batch is full."""
+        owned = share.owned
         memory, timers = owned.shard.memory, owned.shard.timers
         target = to if owned.hold_ms is None else min(to, owned.hold_ms)
         while memory.frontier_ms and memory.frontier_ms + MAX_TIME_STEP_MS < target:
             due_ms = timers.earliest_hint_ms()
-            if due_ms is None or due_ms + MAX_TIME_STEP_MS >= target or _changes(effects) >= CHANGES_PER_BATCH:
+            if due_ms is None or due_ms + MAX_TIME_STEP_MS >= target or share.changes >= CHANGES_PER_BATCH:
                 return
             step_ms = max(due_ms, memory.frontier_ms) + MAX_TIME_STEP_MS
-            effects.append(self._engine.process(owned.shard, [TimePassed(step_ms)], owned.hold_ms))
+            self._fold(share, [TimePassed(step_ms)])
 
     def _note(self, owned: Owned, items: Sequence[Item], finished: list[Work]) -> int:
         """Count entries off their chunks; return the Kafka timestamp that latency is measured from."""
@@ -213,7 +253,3 @@ def _newest_ms(items: Sequence[Item], refused: set[int]) -> int:
     if refused:
         items = [item for index, item in enumerate(items) if index not in refused]
     return max(map(at_ms_of, items), default=0)
-
-
-def _changes(effects: list[Effects]) -> int:
-    return sum(effect.counts["timers"] + effect.counts["applied"] for effect in effects)

@@ -10,7 +10,7 @@ bytes from the outbox.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 from stream_app.adapters.logs import fields
@@ -19,7 +19,7 @@ from stream_app.core.topics import Topic
 from stream_app.decisions.types import Decider
 from stream_app.engine.engine import Engine
 from stream_app.learning.scorer import Scorer
-from stream_app.worker.batches import Batch, Batcher
+from stream_app.worker.batches import Batch, Batcher, Share
 from stream_app.worker.intake import Intake, Source
 from stream_app.worker.offsets import SourcePartition
 from stream_app.worker.outgoing import Outgoing
@@ -36,6 +36,9 @@ BUFFERED_IDLE_SECONDS = 0.01
 BUSY_WAIT_SHARE = 0.05
 """How much of the time spent on batches counts as waiting for a topic that lags: a worker that works a backlog off
 leaves its consumer little time to fetch, and giving up then would apply a month of orders before the clicks."""
+
+POINTS_AT_ONCE = 500
+"""Points of several partitions that are scored in one block, roughly: more do not make a point cheaper."""
 
 
 class ChunkSource(Protocol):
@@ -243,12 +246,18 @@ class Pipeline:
         if self._next_decider is not None:
             self._engine.install_decider(self._next_decider)
             self._next_decider = None
-        batches = []
+        shares = []
         waited_ms = int((begun - self._busy_seconds * (1 - BUSY_WAIT_SHARE)) * 1000)
         for owned in list(self.owned.values()):
-            batch = self._prepare(owned, begun, waited_ms)
-            if batch is not None:
-                batches.append(batch)
+            share = self._prepare(owned, begun, waited_ms)
+            if share is not None:
+                shares.append(share)
+                await asyncio.sleep(0)
+        batches = []
+        for together in _blocks(shares):
+            self._batcher.conclude(together)
+            for share in together:
+                batches.append(self._batcher.close(share, self._now_ms()))
                 await asyncio.sleep(0)
         # Taken only now: what came in between has its dead letters here, and its entries in this batch or a later one.
         sides, self._sides = self._sides, []
@@ -266,7 +275,7 @@ class Pipeline:
         self._finish(batches, empty, begun)
         return True
 
-    def _prepare(self, owned: Owned, now_seconds: float, waited_ms: int) -> Batch | None:
+    def _prepare(self, owned: Owned, now_seconds: float, waited_ms: int) -> Share | None:
         if not owned.ready:
             assert self._consumer is not None
             lagging = {
@@ -279,10 +288,10 @@ class Pipeline:
             owned.hold_ms = released.hold_ms
             for lane in released.given_up:
                 self._metrics.count("alignment_waits_exceeded", topic=self._name_of_lane(lane))
-        batch = self._batcher.run(owned, self._now_ms())
-        if batch is not None:
+        share = self._batcher.fold(owned)
+        if share is not None:
             owned.active_at_seconds = now_seconds
-        return batch
+        return share
 
     def _finish(self, batches: list[Batch], empty: list[Work], begun: float) -> None:
         assert self._consumer is not None
@@ -306,6 +315,20 @@ class Pipeline:
 
     def _name_of_lane(self, lane: int) -> str:
         return next(source.name for source in self._sources.values() if source.lane == lane)
+
+
+def _blocks(shares: Iterable[Share]) -> Iterator[list[Share]]:
+    """Group shares whose points are scored together: enough for a block, and not so many that nothing else gets on."""
+    together: list[Share] = []
+    points = 0
+    for share in shares:
+        together.append(share)
+        points += share.open_points
+        if points >= POINTS_AT_ONCE:
+            yield together
+            together, points = [], 0
+    if together:
+        yield together
 
 
 def sources_of(names: dict[Topic, str], aligned: Iterable[Topic], foreign: Iterable[Topic]) -> list[Source]:

@@ -63,11 +63,44 @@ def make_ready(owned: Owned, log: Sequence[Record | TimePassed]) -> Work:
     return work
 
 
+def run_once(tool: Batcher, owned: Owned, now_ms: int = 0) -> Batch | None:
+    share = tool.fold(owned)
+    if share is None:
+        return None
+    tool.conclude([share])
+    return tool.close(share, now_ms)
+
+
 def run_all(tool: Batcher, owned: Owned, now_ms: int = 0) -> list[Batch]:
     batches = []
-    while (batch := tool.run(owned, now_ms)) is not None:
+    while (batch := run_once(tool, owned, now_ms)) is not None:
         batches.append(batch)
     return batches
+
+
+@settings(max_examples=25)
+@given(log_lists=st.lists(logs.event_logs(), min_size=2, max_size=3), records=st.integers(2, 9))
+def test_partitions_scored_together_come_out_as_each_alone(
+    log_lists: list[list[Record | TimePassed]], records: int
+) -> None:
+    engine = build_engine()
+    tool = batcher(engine, records)
+    alone, together = [owned_by(engine) for _ in log_lists], [owned_by(engine) for _ in log_lists]
+    expected: list[list[Batch]] = []
+    for owned, log in zip(alone, log_lists, strict=True):
+        make_ready(owned, log)
+        expected.append(run_all(tool, owned))
+    for owned, log in zip(together, log_lists, strict=True):
+        make_ready(owned, log)
+    found: list[list[Batch]] = [[] for _ in log_lists]
+    while shares := {number: share for number, owned in enumerate(together) if (share := tool.fold(owned)) is not None}:
+        tool.conclude(list(shares.values()))
+        for number, share in shares.items():
+            found[number].append(tool.close(share, 0))
+    for ones, others in zip(found, expected, strict=True):
+        assert [(one.changelog, one.outputs, one.interventions) for one in ones] == [
+            (other.changelog, other.outputs, other.interventions) for other in others
+        ]
 
 
 @settings(max_examples=25)
@@ -107,13 +140,13 @@ def test_time_that_a_lagging_topic_holds_back_passes_once_it_has_caught_up() -> 
     owned.hold_ms = logs.START_MS
     make_ready(owned, logs.log_of([logs.order("ada", logs.START_MS + 40 * DAY_MS)]))
     tool = batcher(engine, records=10)
-    assert tool.run(owned, 0) is not None
+    assert run_once(tool, owned, 0) is not None
     assert owned.shard.memory.frontier_ms == logs.START_MS
-    assert tool.run(owned, 0) is None
+    assert run_once(tool, owned, 0) is None
     owned.hold_ms = None
-    assert tool.run(owned, 0) is not None
+    assert run_once(tool, owned, 0) is not None
     assert owned.shard.memory.frontier_ms == logs.START_MS + 40 * DAY_MS
-    assert tool.run(owned, 0) is None
+    assert run_once(tool, owned, 0) is None
 
 
 def test_a_refused_far_future_event_becomes_a_dead_letter_and_moves_no_time() -> None:
