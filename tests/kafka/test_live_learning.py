@@ -15,6 +15,7 @@ import pytest
 from stream_app.adapters.event_files import EventFile
 from stream_app.adapters.model_registry import ModelRegistry
 from stream_app.core.effects import TrainingExample
+from stream_app.core.outputs import ChurnScore
 from stream_app.core.times import DAY_MS, MINUTE_MS, from_ms
 from stream_app.core.topics import Topic
 from stream_app.settings import Settings
@@ -93,7 +94,9 @@ def small_shop(file: Path, seed: int, customers: int, days: int) -> None:
 async def test_scores_served_live_are_those_of_an_evaluation(new_settings: NewSettings, tmp_path: Path) -> None:
     file = tmp_path / "orders.jsonl"
     small_shop(file, seed=3, customers=150, days=45)
-    settings = new_settings(**as_evaluated(file, horizon_days=10, observation_days=7, look_days=7))
+    # A second horizon is learned and told beside the first, and changes nothing of it.
+    changes = {"horizon_days": 10, "extra_horizons_days": (20,), "observation_days": 7, "look_days": 7}
+    settings = new_settings(**as_evaluated(file, **changes))
     async with live(settings):
         fed = await stream_app(settings, "feed", str(file), "--wait-for-trainer", patience_seconds=300)
     told = await stream_app(settings, "model", "agreement", str(file), patience_seconds=100)
@@ -108,6 +111,12 @@ async def test_scores_served_live_are_those_of_an_evaluation(new_settings: NewSe
 
     examples = await examples_of(settings)
     assert len({example.example_id for example in examples}) == len(examples)
+    assert {example.horizon_days for example in examples} == {10, 20}
+    bodies = [one.value for one in await bench.read_all(settings, settings.topic(Topic.SCORES)) if one.value]
+    risks = [ChurnScore.model_validate_json(body).further_horizons for body in bodies]
+    assert all(len(told) == 1 and told[0].horizon_days == 20 for told in risks)
+    assert len({told[0].model_version for told in risks if told[0].model_version.startswith("kalman-h20-")}) > 3
+    assert any(example.horizon_days == 20 and example.model_version.startswith("kalman-h20-") for example in examples)
 
 
 @pytest.mark.apache

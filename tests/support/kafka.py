@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import random
 import re
@@ -370,7 +371,7 @@ def text_of_setting(value: object) -> str:
     """Return a setting's value as the environment holds it."""
     if hasattr(value, "get_secret_value"):
         return str(value.get_secret_value())
-    return str(value)
+    return json.dumps(value) if isinstance(value, tuple | dict) else str(value)
 
 
 def _is_set(settings: Settings, name: str) -> bool:
