@@ -93,7 +93,8 @@ def label_due_ms(state: CustomerState, label_delay_ms: int) -> int:
 
     `label_delay_ms` is the first horizon and the allowed lateness.
     """
-    due_ms = state.pending[0].at_ms + label_delay_ms if state.pending else 0
+    oldest_ms = state.oldest_pending_ms
+    due_ms = oldest_ms + label_delay_ms if oldest_ms else 0
     if state.further and (not due_ms or state.further[0].handed_ms < due_ms):
         due_ms = state.further[0].handed_ms
     return due_ms
@@ -104,8 +105,8 @@ def pop_observation(state: CustomerState, label_delay_ms: int) -> Observation:
 
     There must be one: ask `label_due_ms`.
     """
-    due_ms = label_due_ms(state, label_delay_ms)
-    if state.pending and state.pending[0].at_ms + label_delay_ms == due_ms:
+    due_ms, oldest_ms = label_due_ms(state, label_delay_ms), state.oldest_pending_ms
+    if oldest_ms and oldest_ms + label_delay_ms == due_ms:
         return state.pending.pop(0)
     assert state.further, "a label is due"
     observation = state.further.pop(0)
