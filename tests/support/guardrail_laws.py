@@ -192,8 +192,8 @@ def cooldown(draw: st.DrawFn) -> Case:
     past = draw(st.lists(st.tuples(ages(days * DAY_MS), st.sampled_from(["coupon-10", "care-call"])), max_size=3))
     made = [Contact(NOON_MS - age_ms, name, SAME) for age_ms, name in past]
     stopped = any(age_ms < days * DAY_MS and name == "coupon-10" for age_ms, name in past)
-    counts_as = draw(st.sampled_from(["contacts", "would_be"]))
-    return Case(stopped, action={"cooldown_days": days}, **{counts_as: made})
+    contacts, would_be = draw(st.sampled_from([(made, []), ([], made)]))
+    return Case(stopped, action={"cooldown_days": days}, contacts=contacts, would_be=would_be)
 
 
 @st.composite
@@ -215,9 +215,9 @@ def cap(draw: st.DrawFn) -> Case:
     made = sorted((Contact(NOON_MS - age_ms, name, channel) for age_ms, name, channel in past), key=lambda c: c.at_ms)
     rule = [{"count": count, "days": days}]
     limits = {"total": {"total_caps": rule}, "channel": {"channel_caps": {SAME: rule}}}.get(kind, {})
-    counts_as = draw(st.sampled_from(["contacts", "would_be"]))
+    contacts, would_be = draw(st.sampled_from([(made, []), ([], made)]))
     action = {"caps": rule if kind == "action" else [], "channel": SAME}
-    return Case(len(counted) >= count, action=action, limits=limits, **{counts_as: made})
+    return Case(len(counted) >= count, action=action, limits=limits, contacts=contacts, would_be=would_be)
 
 
 @st.composite
