@@ -8,12 +8,12 @@ A step is one window: where the customer stood, what was drawn, what came of it,
 (Watkins and Dayan, "Q-learning", Machine Learning 1992), here as fitted Q-iteration (Ernst, Geurts and Wehenkel,
 "Tree-based batch mode reinforcement learning", JMLR 2005) with the linear model of `bandit`: Q is what is usual, linear
 in the course, plus what any contact does and what is the action's own, linear in context and course, both seen by the
-contact less its logged probability. Off-policy by that: who decided, and how, does not bias uplifts. Sweeps of the
-iteration need sums alone, since targets are linear in the weights of V: no decision has to be kept.
-
-What is allowed at the end of a window is not known then. But every draw knows what was: what the best of it is worth
-above what was logged, less what the contact cost, is a part of V that is regressed on the course, by the weights of the
-last refresh; old ones fade, since they were reckoned by weights that are no longer believed.
+contact less its logged probability. Off-policy by that: who decided, and how, does not bias uplifts. What is usual
+under the logged choices, less what their uplifts were on average, is the value of drawing nothing; what the best of the
+allowed adds to it, less its cost, makes V. What will be allowed at the end of a window is not known then, but every
+draw knows what was, so that the best choice is regressed on the course, too. Sweeps of the iteration need sums alone
+(`q_sums`): no decision has to be kept. Only which choice is the best is found once, by the weights of the last refresh;
+old findings fade.
 
 Rewards are orders in the window, less penalties. One unit is the margin at stake, as it is the bandit's, so that the
 catalogue's uplifts are the priors here too: an order is worth the share that the usual order has in what is at stake.
@@ -29,8 +29,6 @@ from stream_app.decisions.bandit import (
     ANY_CONTACT,
     BASE_DEVIATION,
     MAX_RESPONSE,
-    NOISE_COUNT,
-    NOISE_DEVIATION,
     OWN_SLOPES,
     SHARED_SLOPES,
     TAKE_RATE_COUNT,
@@ -50,18 +48,15 @@ from stream_app.decisions.policy import (
     expected_cost,
     prior_belief,
 )
+from stream_app.decisions.q_sums import PlainSums, QSums, Solution
 from stream_app.decisions.types import NOTHING
 
 DISCOUNT: Final = 0.9
 """Of the value that is reached, per window of `EPOCH_DAYS`: half of it counts after three months."""
-SWEEPS: Final = 26
-"""Windows that are looked ahead, a year: beyond, the discount leaves a fifteenth."""
 MOST_ORDERS: Final = 3
 """Orders of one window that count: few customers order more, and their windows would speak for all."""
 REFRESH: Final = 500
-"""Decisions between two refreshes of the weights by which the best of what is allowed is reckoned."""
-MENU_HALF_LIFE: Final = 20_000.0
-"""Decisions after which what was so reckoned counts half."""
+"""Decisions between two refreshes of the weights by which the best of what is allowed is found."""
 STEP_SHARED_SLOPES: Final = (0.006, 0.03, 0.015, 0.03, 0.03, 0.03)
 """Prior deviations, by column of `courses.STEP`, of what all contacts have in common."""
 STEP_OWN_SLOPES: Final = (0.001, 0.005, 0.003, 0.005, 0.01, 0.02)
@@ -127,9 +122,9 @@ class QLearner:
             action = self._actions[name]
             self._prior_mean[span] = prior_belief(action, WIDTH).means
             self._prior_precision[span, span] = prior_precision(action.uplift.uncertainty, own_slopes)
-        self._sums = _Sums.empty(size)
+        self._sums = QSums.empty(size, BASE)
         self._weights = self._prior_mean.copy()
-        """By which the best of what is allowed is reckoned; those of the last refresh."""
+        """By which the best of what is allowed is found; those of the last refresh."""
         self._sent = dict.fromkeys(self._spans, 0)
         self._taken = dict.fromkeys(self._spans, 0)
         self.learned = 0
@@ -191,24 +186,25 @@ class QLearner:
         usual = shares * with_constant(steps.courses)
         after = shares * with_constant(steps.courses_after)
         after *= DISCOUNT ** (steps.elapsed_days[:, None] / EPOCH_DAYS)
-        surprise = steps.actions - steps.propensities
         seen = [self._seen(steps, column) for column in range(len(self._columns))]
-        own = [surprise[:, column, None] * seen[column] for column in range(len(self._columns))]
-        design = np.hstack([usual, sum(own, np.zeros((len(usual), WIDTH))), *own])
         rewards = steps.order_shares * np.minimum(steps.orders, MOST_ORDERS) - steps.penalties
-        self._sums.add(design, after, np.clip(rewards, -MAX_RESPONSE, MAX_RESPONSE))
-        self._sums.add_menus(usual, self._worth_of_choosing(steps, seen))
+        logged = _uplift_design(seen, steps.propensities)
+        design = _uplift_design(seen, steps.actions) - logged
+        design[:, :BASE] = usual
+        self._sums.add(design, after, np.clip(rewards, -MAX_RESPONSE, MAX_RESPONSE), logged)
+        best = self._best(steps, seen)
+        self._sums.add_chosen(usual, _uplift_design(seen, best), (best * steps.costs).sum(axis=1))
         for name, column in self._columns.items():
             self._sent[name] += int(steps.actions[:, column].sum())
             self._taken[name] += int(steps.redeemed[steps.actions[:, column] > 0].sum())
         due = (self.learned + len(usual)) // REFRESH > self.learned // REFRESH
         self.learned += len(usual)
         if due:
-            self._weights, _ = self._solved()
+            self._weights = self._solved().mean
 
     def snapshot(self) -> PolicySnapshot:
         """Return the present beliefs; the version is a hash of them."""
-        mean, covariance = self._solved()
+        mean, covariance, _ = self._solved()
         beliefs = believed(mean, covariance, _span(0), self._spans, self.take_rates())
         return PolicySnapshot(f"sequential-{self.learned}-{digest_of(beliefs)}", SEQUENTIAL, beliefs)
 
@@ -224,40 +220,22 @@ class QLearner:
 
         In usual orders, of those that come from now on, discounted, under the best policy that is known.
         """
-        mean, _ = self._solved()
-        return mean[:BASE] + self._sums.menu_weights()
+        return self._solved().values
 
     def _seen(self, steps: Steps, column: int) -> Floats:
         return np.hstack([steps.contexts, step_matrix(steps.courses, steps.repeated[:, column])])
 
-    def _worth_of_choosing(self, steps: Steps, seen: list[Floats]) -> Floats:
-        """Return what the best choice is worth above the logged mix, less the cost of what was sent."""
-        shared = self._weights[_span(0)]
-        gains = np.column_stack(
-            [each @ (shared + self._weights[span]) for each, span in zip(seen, self._spans.values(), strict=True)]
-        )
-        gains -= steps.costs
-        best = np.maximum(np.where(steps.is_allowed > 0, gains, 0.0).max(axis=1, initial=0.0), 0.0)
-        logged = (steps.propensities * gains).sum(axis=1)
-        spent = (steps.propensities * steps.costs).sum(axis=1)
-        worth: Floats = np.clip(best - logged - spent, -MAX_RESPONSE, MAX_RESPONSE)
-        return worth
+    def _best(self, steps: Steps, seen: list[Floats]) -> Floats:
+        """Return 1 for the best of what is allowed, (decision, action); no 1 where that is doing nothing."""
+        shared, spans = self._weights[_span(0)], self._spans.values()
+        gains = np.column_stack([of @ (shared + self._weights[span]) for of, span in zip(seen, spans, strict=True)])
+        gains = np.where(steps.is_allowed > 0, gains - steps.costs, -np.inf)
+        best = np.zeros_like(gains)
+        best[np.arange(len(gains)), gains.argmax(axis=1)] = gains.max(axis=1) > 0
+        return best
 
-    def _solved(self) -> tuple[Floats, Floats]:
-        """Return mean and covariance of the weights, given the values that `SWEEPS` sweeps of the iteration reach."""
-        menus = self._sums.menu_weights()
-        values = menus
-        noise = NOISE_DEVIATION**2
-        for _ in range(2):
-            covariance = np.linalg.inv(self._sums.gram / noise + self._prior_precision)
-            from_rewards = covariance @ (self._sums.moment / noise + self._prior_precision @ self._prior_mean)
-            from_values = covariance @ self._sums.cross / noise
-            values = menus
-            for _ in range(SWEEPS):
-                values = from_rewards[:BASE] + from_values[:BASE] @ values + menus
-            mean = from_rewards + from_values @ values
-            noise = self._sums.noise_variance(mean, values, self.learned)
-        return mean, (covariance + covariance.T) / 2
+    def _solved(self) -> Solution:
+        return self._sums.solve(self._prior_mean, self._prior_precision, self.learned)
 
     def sums(self) -> dict[str, object]:
         """Return plain numbers for a checkpoint, by names of actions, so that a changed catalogue can take them up."""
@@ -268,7 +246,7 @@ class QLearner:
             "sent": dict(self._sent),
             "taken": dict(self._taken),
             "weights": self._weights.tolist(),
-            **self._sums.plain(),
+            "sums": msgspec.to_builtins(self._sums.plain()),
         }
 
     def restore(self, sums: dict[str, object]) -> None:
@@ -292,7 +270,7 @@ class QLearner:
             if span is not None:
                 old += range(_span(place).start, _span(place).stop)
                 new += range(span.start, span.stop)
-        self._sums.take_up(kept, old, new)
+        self._sums.take_up(kept.sums, old, new)
         self._weights[new] = np.array(kept.weights)[old]
         for name in self._spans:
             self._sent[name] = kept.sent.get(name, 0)
@@ -307,87 +285,18 @@ class _Kept(msgspec.Struct, frozen=True):
     sent: dict[str, int]
     taken: dict[str, int]
     weights: list[float]
-    gram: list[list[float]]
-    cross: list[list[float]]
-    values_gram: list[list[float]]
-    menu_gram: list[list[float]]
-    moment: list[float]
-    values_moment: list[float]
-    menu_moment: list[float]
-    squares: float
-
-
-class _Sums(msgspec.Struct):
-    """What is summed over steps. Targets are linear in the weights of the values, so that these may change later."""
-
-    gram: Floats
-    cross: Floats
-    """Of design and values reached."""
-    values_gram: Floats
-    moment: Floats
-    values_moment: Floats
-    menu_gram: Floats
-    """Fading, as is `menu_moment`."""
-    menu_moment: Floats
-    squares: float = 0.0
-
-    @classmethod
-    def empty(cls, size: int) -> "_Sums":
-        return cls(
-            gram=np.zeros((size, size)),
-            cross=np.zeros((size, BASE)),
-            values_gram=np.zeros((BASE, BASE)),
-            moment=np.zeros(size),
-            values_moment=np.zeros(BASE),
-            menu_gram=np.zeros((BASE, BASE)),
-            menu_moment=np.zeros(BASE),
-        )
-
-    def add(self, design: Floats, after: Floats, rewards: Floats) -> None:
-        self.gram += design.T @ design
-        self.cross += design.T @ after
-        self.values_gram += after.T @ after
-        self.moment += design.T @ rewards
-        self.values_moment += after.T @ rewards
-        self.squares += float(rewards @ rewards)
-
-    def add_menus(self, usual: Floats, worth: Floats) -> None:
-        ages = np.arange(len(usual))[::-1]
-        weights = 0.5 ** (ages / MENU_HALF_LIFE)
-        fade = 0.5 ** (len(usual) / MENU_HALF_LIFE)
-        self.menu_gram *= fade
-        self.menu_gram += usual.T @ (usual * weights[:, None])
-        self.menu_moment *= fade
-        self.menu_moment += usual.T @ (worth * weights)
-
-    def menu_weights(self) -> Floats:
-        """Return what the best choice adds to the value of standing somewhere, a weight for each column."""
-        gram = self.menu_gram + np.eye(BASE) * BASE_DEVIATION**-2
-        return np.asarray(np.linalg.solve(gram, self.menu_moment), dtype=np.float64)
-
-    def noise_variance(self, mean: Floats, values: Floats, count: int) -> float:
-        """Return what the residuals of the last sweep say of the noise, together with `NOISE_COUNT` imagined ones."""
-        squares = self.squares + 2 * float(values @ self.values_moment) + float(values @ self.values_gram @ values)
-        moment = self.moment + self.cross @ values
-        residuals = squares - 2 * float(mean @ moment) + float(mean @ self.gram @ mean)
-        return (max(residuals, 0.0) + NOISE_COUNT * NOISE_DEVIATION**2) / (count + NOISE_COUNT)
-
-    def plain(self) -> dict[str, object]:
-        told = {name: getattr(self, name) for name in self.__struct_fields__}
-        return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in told.items()}
-
-    def take_up(self, kept: _Kept, old: list[int], new: list[int]) -> None:
-        self.gram[np.ix_(new, new)] = np.array(kept.gram)[np.ix_(old, old)]
-        self.cross[new] = np.array(kept.cross)[old]
-        self.moment[new] = np.array(kept.moment)[old]
-        self.values_gram, self.values_moment = np.array(kept.values_gram), np.array(kept.values_moment)
-        self.menu_gram, self.menu_moment = np.array(kept.menu_gram), np.array(kept.menu_moment)
-        self.squares = kept.squares
+    sums: PlainSums
 
 
 def with_constant(courses: Floats) -> Floats:
     """Return the columns of what is usual: a constant, and the course."""
     return np.column_stack([np.ones(len(courses)), courses])
+
+
+def _uplift_design(seen: list[Floats], weights: Floats) -> Floats:
+    """Return the columns of uplifts, weighted by action, after those of what is usual, which are 0."""
+    own = [weights[:, column, None] * of for column, of in enumerate(seen)]
+    return np.hstack([np.zeros((len(weights), BASE)), sum(own, np.zeros((len(weights), WIDTH))), *own])
 
 
 def _span(block: int) -> slice:

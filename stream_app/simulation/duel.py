@@ -15,7 +15,7 @@ from stream_app.decisions.bandit import PolicyLearner
 from stream_app.decisions.catalogue import Catalogue
 from stream_app.decisions.q_learning import QLearner
 from stream_app.simulation.arena import OWN, Arena, ArenaScale, Contender
-from stream_app.simulation.contenders import Learning, Ruled, at_random
+from stream_app.simulation.contenders import Learning, Ruled, above_floors, at_random
 from stream_app.simulation.lessons import Pupil
 from stream_app.simulation.proof import QUARTERS, by_quarter, value_of
 from stream_app.simulation.randomness import Floats
@@ -24,7 +24,9 @@ from stream_app.simulation.sight import View
 BANDIT: Final = "bandit"
 Q_LEARNING: Final = "q_learning"
 SILENCE: Final = "silence"
-LIVES: Final = (BANDIT, Q_LEARNING, "rules", "random")
+FLOORS: Final = "floors"
+"""Contacts nobody by its own will: what the floors of exploration alone bring, which every policy has to pay."""
+LIVES: Final = (BANDIT, Q_LEARNING, FLOORS, "rules", "random")
 
 
 class Life(NamedTuple):
@@ -57,6 +59,11 @@ def silent(view: View) -> Floats:
     nothing = np.zeros((len(view.who), 1 + view.allowed.shape[1]))
     nothing[:, 0] = 1.0
     return nothing
+
+
+def reluctant(view: View) -> Floats:
+    """Choose nothing wherever the floors leave a choice."""
+    return above_floors(silent(view), view.allowed)
 
 
 def duel(
@@ -95,7 +102,7 @@ def duel(
 def _live(scale: ArenaScale, catalogue: Catalogue, seed: int, name: str) -> Life:
     arena = Arena(scale, seed, catalogue)
     pupil: Pupil | None = None
-    others: dict[str, Contender] = {"rules": Ruled(catalogue), "random": at_random, SILENCE: silent}
+    others: dict[str, Contender] = {"rules": Ruled(catalogue), "random": at_random, SILENCE: silent, FLOORS: reluctant}
     if name in others:
         contender = others[name]
     else:

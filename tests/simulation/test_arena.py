@@ -11,6 +11,7 @@ from stream_app.core.state import ProfileState
 from stream_app.core.times import DAY_MS, to_ms
 from stream_app.decisions.bandit import PolicyLearner
 from stream_app.decisions.catalogue import CHANNELS
+from stream_app.decisions.courses import COURSE, Course, course_of
 from stream_app.decisions.guardrails import Situation, passing
 from stream_app.decisions.policy import (
     CONTEXT,
@@ -20,6 +21,7 @@ from stream_app.decisions.policy import (
     context_of,
     prior_snapshot,
 )
+from stream_app.decisions.q_learning import QLearner
 from stream_app.decisions.signals import signals_of
 from stream_app.decisions.types import NOTHING, DecisionPoint
 from stream_app.simulation.announcements import profile_values
@@ -140,19 +142,40 @@ def test_what_is_seen_and_allowed_is_what_the_product_sees_and_allows(
     assert compared > 50
 
 
+def test_the_arena_tells_where_customers_stand_as_the_product_does(
+    lived: tuple[Arena, PolicyLearner], view: View
+) -> None:
+    arena, _ = lived
+    contacted = 0
+    for row, at, ledger in points(arena, view):
+        if not arena.is_treated[view.who[row]]:
+            ledger.contacts.clear()  # of the holdout, the arena keeps what would have been sent
+        course = course_of(at.facts, ledger, at.now_ms, SHIPPED.incentives)
+        assert view.courses[row] == pytest.approx(course.columns, abs=1e-9), COURSE
+        last = int(view.last_action[row])
+        assert course.last_action == (SHIPPED.actions[last].name if last >= 0 else "")
+        contacted += last >= 0
+    assert contacted > 50
+
+
 def _channel(name: str) -> str:
     return next(action.channel for action in SHIPPED.actions if action.name == name)
 
 
 def test_the_choices_of_many_are_those_of_each(lived: tuple[Arena, PolicyLearner], view: View) -> None:
     _, learner = lived
-    for snapshot in (learner.snapshot(), prior_snapshot(SHIPPED)):
+    sequential = QLearner(SHIPPED)
+    Arena(SCALE._replace(customers=200, days=84), 3, SHIPPED).run(at_random, sequential)
+    assert sequential.learned > 150
+    for snapshot in (learner.snapshot(), prior_snapshot(SHIPPED), sequential.snapshot()):
         vectors = of_snapshot(snapshot, view, SHIPPED)
         for row in np.flatnonzero(view.allowed.any(axis=1)).tolist()[:60]:
             allowed = [action for action, fits in zip(SHIPPED.actions, view.allowed[row], strict=True) if fits]
             context = tuple(view.context[row].tolist())
             stake = float(view.stake[row]) * SHIPPED.margin
-            choice = choose_by(allowed, context, stake, float(view.usual_order[row]), snapshot)
+            last = int(view.last_action[row])
+            course = Course(tuple(view.courses[row].tolist()), SHIPPED.actions[last].name if last >= 0 else "")
+            choice = choose_by(allowed, context, stake, float(view.usual_order[row]), snapshot, course)
             names = [NOTHING, *(action.name for action in SHIPPED.actions)]
             expected = [choice.probabilities.get(name, 0.0) for name in names]
             # Two draws of 128 may fall to the other side where sums are rounded in another order.
