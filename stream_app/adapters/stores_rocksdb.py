@@ -15,8 +15,12 @@ from typing import Any
 from stream_app.adapters.stores import CachedStore, Checkpoint, StateCache
 
 _OFFSET = struct.Struct(">q")
-_CHECKPOINT = b"\xff\x00checkpoint"
-"""No UTF-8, so that no customer id can equal it."""
+_OURS = b"\xff\x00"
+"""Begins keys of the store's own: no UTF-8, so that no customer id can begin so."""
+
+_CHECKPOINT = _OURS + b"checkpoint"
+_COUNT = _OURS + b"count"
+"""Of customers, so that opening does not go through them: a worker opens stores while it works."""
 
 BLOCK_CACHE_BYTES = 256 << 20
 """Of all stores of a process together: with standbys it has twice as many as it owns partitions."""
@@ -50,7 +54,8 @@ class RocksdbStore(CachedStore):
         self._unwritten: dict[str, bytes | None] = {}
         folder.parent.mkdir(parents=True, exist_ok=True)
         self._database = _open(folder)
-        self._count = sum(1 for _ in self._stored_ids())
+        counted = self._database.get(_COUNT)
+        self._count: int = sum(1 for _ in self._stored_ids()) if counted is None else _OFFSET.unpack(counted)[0]
 
     def commit(self, checkpoint: Checkpoint) -> None:
         """Write what was drained or loaded, and how far in the changelog that is, as one."""
@@ -61,6 +66,7 @@ class RocksdbStore(CachedStore):
             else:
                 batch.put(customer_id.encode(), encoded)
         batch.put(_CHECKPOINT, _OFFSET.pack(checkpoint.next_offset) + checkpoint.partition_record)
+        batch.put(_COUNT, _OFFSET.pack(self._count))
         self._database.write(batch)
         self._unwritten.clear()
 
@@ -105,7 +111,7 @@ class RocksdbStore(CachedStore):
 
     def _stored_ids(self) -> Iterator[str]:
         for key in self._database.keys():  # noqa: SIM118 - a RocksDB is no dict: iterating it is not defined
-            if key != _CHECKPOINT:
+            if not key.startswith(_OURS):
                 yield key.decode()
 
     def _known_ids(self) -> list[str]:

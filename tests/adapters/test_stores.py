@@ -126,6 +126,24 @@ def test_what_was_committed_is_there_after_a_restart_and_nothing_else(tmp_path: 
     again.close()
 
 
+def test_a_store_counts_the_same_after_a_restart_as_before(tmp_path: Path) -> None:
+    store = RocksdbStore(tmp_path / "store")
+    store.load({f"c{number}": encode_state(state_with(number)) for number in range(5)})
+    store.load({"c1": None, "nobody": None, "c2": encode_state(state_with(9))})
+    store.commit(Checkpoint(envelope(PARTITION, 1, 0), 7))
+    store.load({"never-committed": encode_state(state_with(1))})
+    assert len(store) == 5
+    store.close()
+    again = RocksdbStore(tmp_path / "store")
+    assert len(again) == len(list(again.items())) == 4
+    again.clear()
+    again.commit(Checkpoint(envelope(PARTITION, 1, 0), 1))
+    again.close()
+    emptied = RocksdbStore(tmp_path / "store")
+    assert len(emptied) == 0
+    emptied.close()
+
+
 @given(
     steps=st.lists(
         st.tuples(st.sampled_from(["put", "get", "drain", "touch"]), st.sampled_from("abcdef"), st.integers(1, 99)),
