@@ -190,6 +190,9 @@ class DecisionOutcome(_Output):
     course_after: tuple[float, ...] = Field(default=(), description="The same when the window ended.")
     last_action: str = Field(default="", description="Action of the contact before the draw; empty: none for 45 days.")
     offer: float = Field(default=0.0, description="Cost of the contact and of its incentive, had it been taken.")
+    cost_besides: float = Field(
+        default=0.0, description="Of messages sent in the window because of later draws, and of what they gave away."
+    )
     groups: dict[str, str] = Field(
         default={},
         description="What the customer declares of STREAM_APP_FAIRNESS_ATTRIBUTES: for the fairness report alone.",

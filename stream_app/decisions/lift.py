@@ -2,8 +2,8 @@
 
 That draw is made the same way in both arms, so the comparison of an action's customers is of those for whom it was
 drawn with those of the holdout for whom it would have been. Each customer counts once, with one window; later draws
-only feed the rates. Customers of a named experiment are compared from the draw with which they entered it, each arm
-with the experiment's first one, the holdout left out.
+only feed the rates, and its cost by what they sent within that window. Customers of a named experiment are compared
+from the draw with which they entered it, each arm with the experiment's first one, the holdout left out.
 """
 
 import math
@@ -146,7 +146,7 @@ class LiftBook:
             "conversion": float(outcome.orders > 0),
             "revenue": outcome.revenue,
             "margin": outcome.reward + outcome.cost,
-            "cost": outcome.cost,
+            "cost": outcome.cost + outcome.cost_besides,
         }
         for measure, value in values.items():
             sequence = DifferenceSequence(state.treated_share, self._planned, state.measures[measure])

@@ -8,8 +8,8 @@ import msgspec
 from stream_app.decisions.sequences import Interval
 
 MEASURES: Final = ("conversion", "revenue", "margin", "cost")
-"""Of one customer in the window: ordered at all (was retained); order value; margin on it; what the contact and its
-incentive cost."""
+"""Of one customer in the window: ordered at all (was retained); order value; margin on it; what contacts in
+the window and their incentives cost."""
 
 
 class Ratio(msgspec.Struct, frozen=True):

@@ -3,6 +3,10 @@
 The outcome is the difference of the customer's totals at both ends, so nothing has to be kept up in between, and every
 draw has one: of the holdout, of "nothing", and of what limits stopped. A draw that was taken and not sent is no reason
 to leave a customer out, or lift would compare the reachable with all.
+
+A draw of care falls into the window of another. Orders count for both, as each window is a comparison of its own; what
+became of messages counts for the newer message from the draw on that led to it, and a redemption for what gave
+something away. What the newer one cost within the older window is told besides: that window's orders are its work too.
 """
 
 from collections.abc import Mapping
@@ -114,7 +118,9 @@ def _outcome(
 ) -> DecisionOutcome:
     # By its number, not by its action: a draw of care may be of the same action, in the window of another.
     sent = any(contact.draw == draw.number and contact.at_ms < draw.at_ms + WINDOW_MS for contact in ledger.contacts)
-    redeemed = sent and _redeemed(draw, facts)
+    later = _sent_later(draw, ledger)
+    redeemed = sent and draw.incentive > 0 and _redeemed(draw, next((one for one in later if one.incentive > 0), facts))
+    until = later[0] if later else facts
     unsubscribed = facts.unsubscribed_ms >= draw.at_ms
     complained = facts.message_complaint_ms >= draw.at_ms
     revenue = facts.total_amount - draw.total_amount
@@ -140,9 +146,9 @@ def _outcome(
         orders=facts.orders - draw.orders,
         revenue=round(revenue, 4),
         redeemed=redeemed,
-        opened=sent and facts.opened > draw.opened,
-        clicked=sent and facts.clicked > draw.clicked,
-        responded=sent and facts.responded > draw.responded,
+        opened=sent and until.opened > draw.opened,
+        clicked=sent and until.clicked > draw.clicked,
+        responded=sent and until.responded > draw.responded,
         unsubscribed=unsubscribed,
         complained=complained,
         cost=round(cost, 4),
@@ -156,10 +162,17 @@ def _outcome(
         course_after=course_of(facts, ledger, at_ms, catalogue.incentives).columns,
         last_action=draw.last_action,
         offer=round(draw.cost + draw.incentive, 4),
+        cost_besides=round(sum(one.cost + one.incentive * _redeemed(one, facts) for one in later), 4),
     )
 
 
-def _redeemed(draw: OpenDraw, facts: Facts) -> bool:
-    """Tell from the decayed count whether a redemption came in since the draw."""
-    fade = 2.0 ** (-max(0, facts.redeemed_at_ms - draw.redeemed_at_ms) / _HALF_LIFE_MS) if draw.redeemed_at_ms else 0.0
-    return facts.redeemed_30d - draw.redeemed_30d * fade > _ONE_REDEMPTION
+def _sent_later(draw: OpenDraw, ledger: Ledger) -> list[OpenDraw]:
+    """Return the later draws of which a message was sent within the window of a draw, oldest first."""
+    sent = {contact.draw for contact in ledger.contacts if contact.at_ms < draw.at_ms + WINDOW_MS}
+    return [later for later in ledger.open_draws if later.number > draw.number and later.number in sent]
+
+
+def _redeemed(draw: OpenDraw, until: Facts | OpenDraw) -> bool:
+    """Tell from the decayed counts whether a redemption came in between a draw and a later moment."""
+    fade = 2.0 ** (-max(0, until.redeemed_at_ms - draw.redeemed_at_ms) / _HALF_LIFE_MS) if draw.redeemed_at_ms else 0.0
+    return until.redeemed_30d - draw.redeemed_30d * fade > _ONE_REDEMPTION

@@ -3,12 +3,14 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
-from stream_app.core.outputs import DecisionOutcome
+from stream_app.core.outputs import TIERS, DecisionOutcome
 from stream_app.core.times import DAY_MS, HOUR_MS, to_ms
 from stream_app.decisions.catalogue import Catalogue
 from stream_app.decisions.decider import EPOCH_MS
+from stream_app.decisions.lift import LiftBook
 from stream_app.decisions.types import NOTHING, Act, DecisionPoint, Quiet, Suppress
 from tests.support.decisions import NOON_MS, SHIPPED, Decided, decider, facts, guarded, only, point
 
@@ -82,6 +84,65 @@ def test_a_contact_is_counted_for_the_draw_that_led_to_it_alone() -> None:
             ("care-email", True, True),
         ]
     assert found
+
+
+def coupon_then_care(**between: Any) -> Decided:
+    """Return a run in which a coupon was sent at noon and care-email a day later, with facts as they were by then."""
+    raw = SHIPPED.model_dump(mode="json")
+    raw["actions"] = [action for action in raw["actions"] if action["name"] in {"coupon-10", "care-email"}]
+    raw["guardrails"] |= {"channel_caps": {}, "complaint_cooldown_days": 0}
+    raw["actions"] = [{**action, "uplift": {"by_tier": dict.fromkeys(TIERS, 0.1)}} for action in raw["actions"]]
+    by = decider(Catalogue.model_validate(raw))
+    for number in range(200):
+        run = Decided(by).on([point(customer_id=f"c{number}")])
+        upset = complaint(f"c{number}", NOON_MS + DAY_MS)
+        known = msgspec.structs.replace(upset.facts, **between)
+        run.on([msgspec.structs.replace(upset, facts=known)])
+        if [act.intervention.action for act in run.those(Act)] == ["coupon-10", "care-email"]:
+            return run
+    raise AssertionError("nobody was sent both")
+
+
+@pytest.mark.parametrize(
+    ("between", "after", "opened", "redeemed"),
+    [
+        ({}, {"opened": 1}, (False, True), (False, False)),
+        ({"opened": 1}, {"opened": 1}, (True, False), (False, False)),
+        ({"opened": 1}, {"opened": 2}, (True, True), (False, False)),
+        # Care gives nothing away: a redemption is of the coupon, whenever it comes.
+        ({}, {"redeemed_30d": 1.0, "redeemed_at_ms": NOON_MS + 5 * DAY_MS}, (False, False), (True, False)),
+    ],
+)
+def test_what_became_of_messages_counts_once_where_care_falls_into_a_window(
+    between: dict[str, Any], after: dict[str, Any], opened: tuple[bool, bool], redeemed: tuple[bool, bool]
+) -> None:
+    run = coupon_then_care(**between)
+    ((name, ledger),) = run.ledgers.items()
+    first = run.by.mature(name, ledger, facts(**after), NOON_MS + EPOCH_MS)
+    second = run.by.mature(name, ledger, facts(**after), NOON_MS + DAY_MS + EPOCH_MS)
+    told = [*first, *second]
+    assert [each.action for each in told] == ["coupon-10", "care-email"]
+    assert tuple(each.opened for each in told) == opened
+    assert tuple(each.redeemed for each in told) == redeemed
+    care = next(action for action in SHIPPED.actions if action.name == "care-email")
+    assert [each.cost_besides for each in told] == [care.cost, 0.0]
+
+
+def test_the_lift_report_counts_a_customer_with_care_once_and_all_that_was_spent() -> None:
+    run = coupon_then_care()
+    ((name, ledger),) = run.ledgers.items()
+    book = LiftBook(holdout_share=0.1)
+    for each in run.by.mature(name, ledger, facts(), NOON_MS + 40 * DAY_MS):
+        book.add(each)
+    report = book.report()
+    assert (report.customers, report.outcomes) == (1, 2)
+    assert [(each.name, each.treated) for each in report.slices] == [
+        ("all", 1),
+        ("tier:high", 1),
+        ("action:coupon-10", 1),
+    ]
+    spent = sum(action.cost for action in SHIPPED.actions if action.name in {"coupon-10", "care-email"})
+    assert book.state.slices["all"].measures["cost"].treated.mean == pytest.approx(spent)
 
 
 def test_the_holdout_would_be_cared_for_at_the_same_draws() -> None:
