@@ -34,3 +34,23 @@ async def test_any_schedule_of_failures_equals_the_uninterrupted_run(
     result = await Chaos(plan, new_settings(), broker, tmp_path, print).run()
     assert result.counted_kills >= KILLS
     assert result.records > EVENTS
+
+
+@pytest.mark.apache
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+async def test_records_that_come_to_the_wrong_place_survive_any_schedule_of_failures(
+    new_settings: NewSettings, broker: Broker, tmp_path: Path
+) -> None:
+    plan = Plan(
+        seed=SEED,
+        kills=KILLS,
+        events=EVENTS,
+        slab=3_000,
+        customers=150,
+        deliberate=("kill", "pause"),
+        misrouted_every=5,
+    )
+    result = await Chaos(plan, new_settings(), broker, tmp_path, print).run()
+    assert result.counted_kills >= KILLS
+    assert result.rerouted > EVENTS / 10

@@ -16,6 +16,8 @@ from typing import Literal, NamedTuple
 from stream_app.adapters.broker import ApacheKafka
 from stream_app.core.topics import CUSTOMER_TOPICS, Topic
 from stream_app.settings import Settings
+from stream_app.wire.headers import source_position
+from stream_app.wire.partition import partition_of
 from tests.support import kafka as bench
 from tests.support.crew import Crew, Member, Seat
 from tests.support.probe import GroupProbe, records_of
@@ -30,7 +32,7 @@ FEWEST_COUNTED = 2
 
 LARGEST_SLAB = 400_000
 PATIENCE_SECONDS = 300.0
-_STORES = ("memory", "rocksdb", "memory")
+_STORES = ("memory", "rocksdb", "rocksdb")
 _CHUNKS = (25, 100, 500)
 OUTPUTS = (
     Topic.INTERVENTIONS,
@@ -61,6 +63,9 @@ class Plan(NamedTuple):
     """Fewest and most disturbances of a round."""
     deliberate: tuple[How, ...] = ()
     """Disturbances to begin with, in this order; the seed chooses the rest."""
+    misrouted_every: int = 0
+    """Of so many customers one's records come under wrong keys or to wrong partitions; 0: none. What is re-published
+    has no fixed place in time: then Law 1 alone can hold, and what went through `rerouted` is looked at, too."""
 
 
 class Result(NamedTuple):
@@ -78,10 +83,15 @@ class Result(NamedTuple):
     audits: int
     interventions: int
     outputs: dict[str, int]
-    """Different records, by topic: exactly those of the uninterrupted run."""
+    """Different records, by topic: exactly those of the uninterrupted run, unless some were misrouted."""
     outputs_repeated: dict[str, int]
     """Records beyond those: sent again after a failure, with the same bytes."""
+    rerouted: int
+    """Different records that went through `rerouted`: exactly those that came to a wrong place."""
     restored_records: int
+    restored_partitions: int
+    restored_from_copies: int
+    """Of the partitions restored, those that a standby had warm."""
     seconds: float
 
 
@@ -110,7 +120,8 @@ class Chaos:
         self._broker = broker
         self._tell = tell
         self._chance = random.Random(plan.seed)
-        mix = Mix(plan.customers, max(1, 90 * 86_400 // max(1, plan.events)), settings.partitions)
+        step_seconds = max(1, 90 * 86_400 // max(1, plan.events))
+        mix = Mix(plan.customers, step_seconds, settings.partitions, plan.misrouted_every)
         self._stream = ShopStream(mix, plan.seed)
         seats = [Seat(one, _STORES[one], self._chance.choice(_CHUNKS)) for one in range(MOST_WORKERS)]
         self._crew = Crew(settings, folder, seats)
@@ -120,6 +131,7 @@ class Chaos:
         self._fed = 0
         self._rounds = 0
         self._audits = 0
+        self._rerouted = 0
         self._begun = time.monotonic()
 
     async def run(self) -> Result:
@@ -261,7 +273,11 @@ class Chaos:
         for member in list(crew.members):
             crew.dismiss(member)
         await self._pure.follow()
-        await bench.assert_equals(self._settings, self._pure.shards)
+        if self._plan.misrouted_every:
+            await bench.assert_same_folds(self._settings, self._pure.shards)
+            self._rerouted = await assert_rerouted(self._settings, self._pure.misrouted)
+        else:
+            await bench.assert_equals(self._settings, self._pure.shards)
         self._audits += 1
         self._report("audit: equal to the uninterrupted run")
 
@@ -271,6 +287,9 @@ class Chaos:
         for topic in OUTPUTS:
             found, count = await sent_by(self._settings, topic)
             expected = self._pure.sent[topic]
+            if self._plan.misrouted_every and topic is not Topic.DEAD_LETTERS:
+                different[topic.value], repeated[topic.value] = len(found), count - len(found)
+                continue
             assert found == expected, f"{topic}: {len(found - expected)} too many, {len(expected - found)} missing"
             different[topic.value], repeated[topic.value] = len(found), count - len(found)
         payloads = bench.interventions_by_id(
@@ -293,7 +312,10 @@ class Chaos:
             interventions=len(payloads),
             outputs=different,
             outputs_repeated=repeated,
+            rerouted=self._rerouted,
             restored_records=sum(int(str(told["records"])) for told in restored),
+            restored_partitions=sum(int(str(told["partitions"])) for told in restored),
+            restored_from_copies=sum(int(str(told["warm"])) for told in restored),
             seconds=round(time.monotonic() - self._begun, 1),
         )
 
@@ -303,3 +325,22 @@ class Chaos:
             f"{seconds:7.1f} s  seed {self._plan.seed}  round {self._rounds}  {self._fed:,} events fed  "
             f"{self._kills} counting kills of {self._plan.kills}  {what}"
         )
+
+
+async def assert_rerouted(settings: Settings, misrouted: set[tuple[str, int, int]]) -> int:
+    """Exactly the misrouted records were re-published, where they belong and in the order of their partition."""
+    found: set[tuple[str, int, int]] = set()
+    latest: dict[tuple[str, int, int], int] = {}
+    async for number, records in records_of(settings, settings.topic(Topic.REROUTED)):
+        for record in records:
+            source = source_position(record.headers)
+            assert source is not None
+            assert partition_of(record.key, settings.partitions) == number == record.partition
+            one = (source.topic.value, source.partition, source.offset)
+            if one not in found:
+                road = (source.topic.value, source.partition, number)
+                assert source.offset > latest.get(road, -1), f"{one} came after {latest[road]}"
+                latest[road] = source.offset
+                found.add(one)
+    assert found == misrouted, f"{len(found - misrouted)} too many, {len(misrouted - found)} missing"
+    return len(found)

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any
 
 from stream_app.adapters.assembly import engine_of
@@ -12,6 +13,7 @@ from stream_app.engine.shard import DictStore, Shard
 from stream_app.settings import Settings
 from stream_app.wire.decode import decode
 from stream_app.wire.encode import encode
+from stream_app.wire.partition import partition_of
 from stream_app.wire.rejection import Rejection
 from stream_app.worker.aligner import UNBOUNDED, Aligner, Item
 from tests.support.probe import records_of
@@ -22,7 +24,9 @@ PIECE = 2_000
 class PureRun:
     """Follows the input topics whenever it is asked to, as if all that they hold had been there from the start.
 
-    That holds only while everything that is fed later is later in event time, too, or changes nothing.
+    That holds only while everything that is fed later is later in event time, too, or changes nothing. Misrouted
+    records are put in their place in time, where no worker can have them: then only what each topic folds by itself
+    is the same.
 
     Parameters
     ----------
@@ -41,15 +45,21 @@ class PureRun:
         }
         self.sent: dict[Topic, set[bytes]] = defaultdict(set)
         """Fingerprints of all outputs, by topic; dead letters by what they are of."""
+        self.misrouted: set[tuple[str, int, int]] = set()
+        """Records under a null or foreign key or on another's partition: topic, partition, offset."""
         self.records = 0
 
     async def follow(self) -> None:
         """Process what the topics got since the last call."""
-        aligners = {number: Aligner(len(CUSTOMER_TOPICS), UNBOUNDED) for number in self.shards}
+        # A lane for each topic, and one for what misrouted records each partition of each topic holds.
+        lanes = len(CUSTOMER_TOPICS) * (1 + len(self.shards))
+        aligners = {number: Aligner(lanes, UNBOUNDED) for number in self.shards}
         for lane, role in enumerate(CUSTOMER_TOPICS):
             async for number, records in records_of(self._settings, self._settings.topic(role), self._read[role]):
                 self.records += len(records)
-                aligners[number].push(lane, self._decoded(lane, role, records))
+                wrongly = lane + len(CUSTOMER_TOPICS) * (1 + number)
+                for home, item, is_misrouted in self._decoded(lane, role, records):
+                    aligners[home].push(wrongly if is_misrouted else lane, [item])
         for number, aligner in aligners.items():
             while items := aligner.release(PIECE, (), 0).items:
                 effects = self._engine.process(self.shards[number], [item.entry for item in items])
@@ -58,8 +68,8 @@ class PureRun:
                     encoded = encode(output, self._encoding)
                     self.sent[encoded.topic].add(fingerprint(encoded.key, encoded.value))
 
-    def _decoded(self, lane: int, role: Topic, records: list[Any]) -> list[Item]:
-        items = []
+    def _decoded(self, lane: int, role: Topic, records: list[Any]) -> Iterator[tuple[int, Item, bool]]:
+        """Yield what can be read, the partition that it belongs to, and whether it came to the wrong place."""
         for record in records:
             entry = decode(
                 role,
@@ -76,9 +86,12 @@ class PureRun:
                 self.sent[Topic.DEAD_LETTERS].add(fingerprint_of_letter(record.key, record.value, *place))
                 continue
             assert isinstance(entry, Record)
-            assert record.key == entry.customer_id.encode(), "records under a foreign key have no fixed place in time"
-            items.append(Item(entry.at_ms, lane, record.offset, entry, None, None))
-        return items
+            key = entry.customer_id.encode()
+            home = partition_of(key, self._settings.partitions)
+            is_misrouted = record.key != key or home != record.partition
+            if is_misrouted:
+                self.misrouted.add((role.value, record.partition, record.offset))
+            yield home, Item(entry.at_ms, lane, record.offset, entry, None, None), is_misrouted
 
 
 def fingerprint(*parts: object) -> bytes:

@@ -27,6 +27,8 @@ class Mix(NamedTuple):
     step_seconds: int
     """Event time from one event to the next, on average."""
     partitions: int
+    misrouted_every: int = 0
+    """Of so many customers one's producer keys or places its records wrongly; 0: none."""
 
 
 class ShopStream:
@@ -48,6 +50,7 @@ class ShopStream:
         self._recent: dict[tuple[Topic, int], deque[Raw]] = defaultdict(lambda: deque(maxlen=RING_IDS))
         self.repeated = 0
         self.refused = 0
+        self.misrouted = 0
 
     def slab(self, events: int) -> list[Raw]:
         """Return the next records: so many events, and what comes between them."""
@@ -87,9 +90,30 @@ class ShopStream:
         event = logs.profile(name, self._at_ms, profiling=profiling)
         return self._noted(raw(event.model_copy(update={"event_id": f"e{self._number}"})))
 
-    def _noted(self, record: Raw) -> Raw:
+    def _noted(self, made: Raw) -> Raw:
+        record = self._misrouted(made)
         self._recent[record.role, self._partition(record)].append(record)
         return record
+
+    def _misrouted(self, record: Raw) -> Raw:
+        """Return a record as a producer sends it that gets keys or places wrong, if it is of such a customer.
+
+        One customer's records of a topic all go to one partition: between two there would be no order to be kept.
+        """
+        assert record.key is not None
+        number = int(record.key.rpartition(b"-")[2])
+        if not self._mix.misrouted_every or number % self._mix.misrouted_every:
+            return record
+        self.misrouted += 1
+        home = self._partition(record)
+        elsewhere = (home + 1 + number // self._mix.misrouted_every) % self._mix.partitions
+        way = number // self._mix.misrouted_every % 3
+        if record.role is Topic.CUSTOMERS or way == 0:
+            # A compacted topic takes no record without a key, and forgets what has another's.
+            return record._replace(partition=(home + 1) % self._mix.partitions)
+        if way == 1:
+            return record._replace(key=None, partition=elsewhere)
+        return record._replace(key=b"customer-%d" % (number + 1), partition=elsewhere)
 
     def _between(self) -> Iterator[Raw]:
         """Now and then: the last records of one topic and partition once more, or one that cannot be read."""
@@ -107,5 +131,7 @@ class ShopStream:
             yield Raw(role, b"nobody", b"{broken %d" % self._number, self._at_ms, partition)
 
     def _partition(self, record: Raw) -> int:
+        if record.partition is not None:
+            return record.partition
         assert record.key is not None
         return partition_of(record.key, self._mix.partitions)
