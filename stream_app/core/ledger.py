@@ -115,6 +115,8 @@ class Ledger(msgspec.Struct, array_like=True, gc=False):
     """What waits for a person, oldest first."""
     drawn_number: int = -1
     """Number of the epoch's draw; one of care may follow it."""
+    surprise: tuple[float, float] = (0.0, 0.0)
+    """Contacts, and incentives, that were drawn beyond what was to be expected, fading, as of `drawn_at_ms`."""
 
     def forget_contacts(self, before_ms: int) -> None:
         """Drop the contacts before a time, those sent and those that would have been."""

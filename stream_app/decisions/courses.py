@@ -4,10 +4,13 @@ A policy that looks further than one window needs to tell customers apart by wha
 tire, an offer that comes again works otherwise than the first, a coupon teaches to wait for coupons. The columns are
 made from facts and ledger alone, not from a score, so that they can be noted at the draw and once more when its window
 ends: every outcome then tells a whole step: where the customer was, what was drawn, what came of it, where that led.
+
+Who was contacted often differs from who was not by more than the contacts: they were chosen. What contacts leave behind
+is therefore also told by surprises: draws less their logged probabilities, which no trait of the customer explains.
 """
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -16,6 +19,7 @@ from numpy.typing import NDArray
 from stream_app.core.facts import Facts
 from stream_app.core.ledger import Ledger
 from stream_app.core.times import DAY_MS
+from stream_app.decisions.types import NOTHING
 
 COURSE: Final = (
     "ln_recency",
@@ -31,10 +35,30 @@ COURSE: Final = (
     "contacts",
     "answered",
     "after_incentive",
+    "ln_value",
+    "idle_month",
+    "contact_surprise",
+    "incentive_surprise",
 )
 """`overdue`: orders that were to be expected since the last one; `unreachable`: unsubscribed from a channel;
 `freshness`: how fresh the last contact is; `contacts`: how many in `MEMORY_DAYS`; `answered`: an order followed the
-last one; `after_incentive`: the last one gave something away."""
+last one; `after_incentive`: the last one gave something away; `idle_month`: how probable it is, by rate alone, that 30
+days pass without an order; the surprises are `core.ledger.Ledger.surprise`, faded."""
+USUAL: Final = (
+    "ln_recency",
+    "ln_rate",
+    "overdue",
+    "ln_orders",
+    "response",
+    "discount_share",
+    "unhappiness",
+    "unreachable",
+    "ln_value",
+    "idle_month",
+    "contact_surprise",
+    "incentive_surprise",
+)
+"""What orders depend on where nothing is sent: of contacts, only surprises."""
 STEP: Final = ("ln_recency", "freshness", "contacts", "answered", "after_incentive", "repeated")
 """What uplifts depend on, besides `decisions.policy.CONTEXT`. `repeated`: it is the action of the last contact."""
 MEMORY_DAYS: Final = 45.0
@@ -45,6 +69,7 @@ _FRESH_DAYS: Final = 14.0
 _MOST_OVERDUE: Final = 5.0
 _MOST_RECENCY_DAYS: Final = 365.0
 _HALF_LIFE_DAYS: Final = 90.0
+_MONTH_DAYS: Final = 30.0
 _LN2: Final = math.log(2.0)
 _OF_STEP: Final = tuple(COURSE.index(name) for name in STEP[:-1])
 Floats = NDArray[np.float64]
@@ -61,6 +86,14 @@ class Course(NamedTuple):
     def step(self, action: str) -> tuple[float, ...]:
         """Return the values of `STEP` for an action."""
         return (*(self.columns[index] for index in _OF_STEP), float(action == self.last_action))
+
+    def surprise_after(
+        self, drawn: str, probabilities: Mapping[str, float], incentives: Collection[str]
+    ) -> tuple[float, float]:
+        """Return the surprises of contacts and incentives once something was drawn from a choice."""
+        contact = probabilities[NOTHING] - (drawn == NOTHING)
+        given = (drawn in incentives) - sum(p for name, p in probabilities.items() if name in incentives)
+        return self.columns[-2] + contact, self.columns[-1] + given
 
 
 def course_of(facts: Facts, ledger: Ledger, at_ms: int, incentives: Collection[str]) -> Course:
@@ -82,6 +115,7 @@ def course_of(facts: Facts, ledger: Ledger, at_ms: int, incentives: Collection[s
     per_90d = facts.order_days_90d * fade * _LN2
     recent = [each for each in ledger.contacts if at_ms - each.at_ms < MEMORY_DAYS * DAY_MS]
     last = recent[-1] if recent else None
+    fresh = 2.0 ** (-(at_ms - ledger.drawn_at_ms) / DAY_MS / _FRESH_DAYS) if ledger.drawn_at_ms else 0.0
     columns = (
         math.log1p(recency_days),
         math.log1p(per_90d),
@@ -96,6 +130,10 @@ def course_of(facts: Facts, ledger: Ledger, at_ms: int, incentives: Collection[s
         float(len(recent)),
         float(last is not None and facts.last_order_ms > last.at_ms),
         float(last is not None and last.action in incentives),
+        math.log1p(facts.value_at_stake(at_ms)),
+        math.exp(-per_90d / _HALF_LIFE_DAYS * _MONTH_DAYS),
+        ledger.surprise[0] * fresh,
+        ledger.surprise[1] * fresh,
     )
     return Course(columns, last.action if last is not None else "")
 
@@ -117,6 +155,10 @@ class Trail(NamedTuple):
     contacts: Floats
     answered: Floats
     after_incentive: Floats
+    values: Floats
+    """At stake, shop currency."""
+    surprises: Floats
+    """(customer, contacts and incentives), faded."""
 
 
 def course_matrix(trail: Trail) -> Floats:
@@ -138,6 +180,9 @@ def course_matrix(trail: Trail) -> Floats:
             trail.contacts,
             trail.answered,
             trail.after_incentive,
+            np.log1p(trail.values),
+            np.exp(-per_90d / _HALF_LIFE_DAYS * _MONTH_DAYS),
+            trail.surprises,
         ]
     )
 

@@ -263,6 +263,7 @@ class CatalogueDecider:
             ledger.drawn_propensity = choice.probabilities[name]
             ledger.drawn_alternatives = choice.probabilities if name != NOTHING else {}
             ledger.drawn_open = name != NOTHING
+            ledger.surprise = course.surprise_after(name, choice.probabilities, self.catalogue.incentives)
         action = self._by_name.get(name)
         open_draw(point, ledger, action, choice, self._versions, experiments=entered, course=course, is_care=is_care)
         stay = self._stay(point, choice, permitted, frozenset({"live"}))

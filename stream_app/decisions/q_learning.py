@@ -38,7 +38,7 @@ from stream_app.decisions.bandit import (
     prior_precision,
 )
 from stream_app.decisions.catalogue import Action, Catalogue
-from stream_app.decisions.courses import COURSE, step_matrix
+from stream_app.decisions.courses import COURSE, USUAL, step_matrix
 from stream_app.decisions.policy import (
     CONTEXT,
     EPOCH_DAYS,
@@ -62,8 +62,11 @@ STEP_SHARED_SLOPES: Final = (0.006, 0.03, 0.015, 0.03, 0.03, 0.03)
 STEP_OWN_SLOPES: Final = (0.001, 0.005, 0.003, 0.005, 0.01, 0.02)
 """The same for what is particular to an action."""
 WIDTH: Final = len(SEQUENTIAL)
-BASE: Final = 1 + len(COURSE)
-"""Columns of what is usual: a constant, and the course."""
+BASE: Final = 1 + len(USUAL)
+"""Columns of what is usual: a constant, and what is no trace of chosen contacts."""
+VALUES: Final = 1 + len(COURSE)
+"""Columns of V: those of what is usual, and the rest of the course, which the best choice depends on."""
+_ORDER: Final = [COURSE.index(name) for name in (*USUAL, *(name for name in COURSE if name not in USUAL))]
 _DAY_SECONDS: Final = 86_400.0
 
 
@@ -122,7 +125,7 @@ class QLearner:
             action = self._actions[name]
             self._prior_mean[span] = prior_belief(action, WIDTH).means
             self._prior_precision[span, span] = prior_precision(action.uplift.uncertainty, own_slopes)
-        self._sums = QSums.empty(size, BASE)
+        self._sums = QSums.empty(size, BASE, VALUES)
         self._weights = self._prior_mean.copy()
         """By which the best of what is allowed is found; those of the last refresh."""
         self._sent = dict.fromkeys(self._spans, 0)
@@ -183,22 +186,22 @@ class QLearner:
         Weights are refreshed between blocks, not within one: cut into blocks of one, all is as it is with `learn`.
         """
         shares = steps.order_shares[:, None]
-        usual = shares * with_constant(steps.courses)
-        after = shares * with_constant(steps.courses_after)
+        before = shares * value_columns(steps.courses)
+        after = shares * value_columns(steps.courses_after)
         after *= DISCOUNT ** (steps.elapsed_days[:, None] / EPOCH_DAYS)
         seen = [self._seen(steps, column) for column in range(len(self._columns))]
         rewards = steps.order_shares * np.minimum(steps.orders, MOST_ORDERS) - steps.penalties
         logged = _uplift_design(seen, steps.propensities)
         design = _uplift_design(seen, steps.actions) - logged
-        design[:, :BASE] = usual
+        design[:, :BASE] = before[:, :BASE]
         self._sums.add(design, after, np.clip(rewards, -MAX_RESPONSE, MAX_RESPONSE), logged)
         best = self._best(steps, seen)
-        self._sums.add_chosen(usual, _uplift_design(seen, best), (best * steps.costs).sum(axis=1))
+        self._sums.add_chosen(before, _uplift_design(seen, best), (best * steps.costs).sum(axis=1))
         for name, column in self._columns.items():
             self._sent[name] += int(steps.actions[:, column].sum())
             self._taken[name] += int(steps.redeemed[steps.actions[:, column] > 0].sum())
-        due = (self.learned + len(usual)) // REFRESH > self.learned // REFRESH
-        self.learned += len(usual)
+        due = (self.learned + len(before)) // REFRESH > self.learned // REFRESH
+        self.learned += len(before)
         if due:
             self._weights = self._solved().mean
 
@@ -216,7 +219,7 @@ class QLearner:
         }
 
     def value_weights(self) -> Floats:
-        """Return the weights of the value of standing somewhere: of a constant, and of the columns of the course.
+        """Return the weights of the value of standing somewhere, by column of `value_columns`.
 
         In usual orders, of those that come from now on, discounted, under the best policy that is known.
         """
@@ -288,9 +291,9 @@ class _Kept(msgspec.Struct, frozen=True):
     sums: PlainSums
 
 
-def with_constant(courses: Floats) -> Floats:
-    """Return the columns of what is usual: a constant, and the course."""
-    return np.column_stack([np.ones(len(courses)), courses])
+def value_columns(courses: Floats) -> Floats:
+    """Return the columns of V: a constant, `USUAL`, and the rest of `COURSE`."""
+    return np.column_stack([np.ones(len(courses)), courses[:, _ORDER]])
 
 
 def _uplift_design(seen: list[Floats], weights: Floats) -> Floats:

@@ -27,7 +27,8 @@ class Solution(NamedTuple):
 class QSums(msgspec.Struct):
     """Sums of products of columns. Targets are linear in the weights, so that every sweep can be made of these.
 
-    A design has the columns of what is usual first, then those of uplifts.
+    A design has the columns of what is usual first, then those of uplifts. V has columns of its own, and begins with
+    those of what is usual.
     """
 
     gram: Floats
@@ -46,23 +47,23 @@ class QSums(msgspec.Struct):
     squares: float = 0.0
 
     @classmethod
-    def empty(cls, size: int, base: int) -> "QSums":
-        """Return sums over nothing, of `size` weights, the first `base` of which are of what is usual."""
+    def empty(cls, size: int, base: int, values: int) -> "QSums":
+        """Return sums over nothing, of `size` weights, the first `base` of which are of what is usual, and of V's."""
         return cls(
             gram=np.zeros((size, size)),
             moment=np.zeros(size),
-            reached=np.zeros((size, base)),
-            reached_gram=np.zeros((base, base)),
-            reached_moment=np.zeros(base),
+            reached=np.zeros((size, values)),
+            reached_gram=np.zeros((values, values)),
+            reached_moment=np.zeros(values),
             logged=np.zeros((base, size)),
-            chosen=np.zeros((base, size)),
-            chosen_costs=np.zeros(base),
-            chosen_gram=np.zeros((base, base)),
+            chosen=np.zeros((values, size)),
+            chosen_costs=np.zeros(values),
+            chosen_gram=np.zeros((values, values)),
         )
 
     def add(self, design: Floats, after: Floats, rewards: Floats, logged: Floats) -> None:
         """Take in steps: design, columns of V reached, rewards, and the design of the logged choice on average."""
-        base = after.shape[1]
+        base = len(self.logged)
         self.gram += design.T @ design
         self.moment += design.T @ rewards
         self.reached += design.T @ after
@@ -71,29 +72,29 @@ class QSums(msgspec.Struct):
         self.logged += design[:, :base].T @ logged
         self.squares += float(rewards @ rewards)
 
-    def add_chosen(self, usual: Floats, chosen: Floats, costs: Floats) -> None:
-        """Take in best choices: what is usual, the design of the choice, and its cost."""
-        weights = 0.5 ** (np.arange(len(usual))[::-1] / CHOICE_HALF_LIFE)
-        fade = 0.5 ** (len(usual) / CHOICE_HALF_LIFE)
-        weighted = usual * weights[:, None]
+    def add_chosen(self, before: Floats, chosen: Floats, costs: Floats) -> None:
+        """Take in best choices: columns of V at the draw, the design of the choice, and its cost."""
+        weights = 0.5 ** (np.arange(len(before))[::-1] / CHOICE_HALF_LIFE)
+        fade = 0.5 ** (len(before) / CHOICE_HALF_LIFE)
+        weighted = before * weights[:, None]
         self.chosen = fade * self.chosen + weighted.T @ chosen
         self.chosen_costs = fade * self.chosen_costs + weighted.T @ costs
-        self.chosen_gram = fade * self.chosen_gram + weighted.T @ usual
+        self.chosen_gram = fade * self.chosen_gram + weighted.T @ before
 
     def solve(self, prior_mean: Floats, prior_precision: Floats, count: int) -> Solution:
         """Return what fitted iteration comes to after `SWEEPS` sweeps, the noise as large as `count` residuals say."""
-        base = len(self.chosen_gram)
-        ridge = np.eye(base) * BASE_DEVIATION**-2
-        of_logged = np.linalg.solve(self.gram[:base, :base] + ridge, self.logged)
+        base, width = len(self.logged), len(self.chosen_gram)
+        ridge = np.eye(width) * BASE_DEVIATION**-2
         best = np.linalg.solve(self.chosen_gram + ridge, np.column_stack([self.chosen, self.chosen_costs]))
-        of_values = best[:, :-1] - of_logged
-        of_values[:, :base] += np.eye(base)
-        noise, mean, values = NOISE_DEVIATION**2, prior_mean, np.zeros(base)
+        of_values = best[:, :-1]
+        of_values[:base] -= np.linalg.solve(self.gram[:base, :base] + ridge[:base, :base], self.logged)
+        of_values[:base, :base] += np.eye(base)
+        noise, mean, values = NOISE_DEVIATION**2, prior_mean, np.zeros(width)
         for _ in range(2):
             covariance = np.linalg.inv(self.gram / noise + prior_precision)
             from_rewards = covariance @ (self.moment / noise + prior_precision @ prior_mean)
             from_values = covariance @ self.reached / noise
-            values = np.zeros(base)
+            values = np.zeros(width)
             for _ in range(SWEEPS):
                 mean = from_rewards + from_values @ values
                 values = of_values @ mean - best[:, -1]

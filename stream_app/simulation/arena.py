@@ -217,6 +217,7 @@ class Arena:
         unit = shop.chance.uniforms("arena draw", shop.people.key[view.who], day)
         drawn = (unit[:, None] >= np.cumsum(chosen, axis=1)[:, :-1]).sum(axis=1)
         sent = np.zeros((len(shop.people), len(self._actions)), dtype=np.bool_)
+        sight.drawn(view, drawn, chosen, day)
         acting = drawn > 0
         sent[view.who[acting], drawn[acting] - 1] = True
         sight.sent_on[day] = sent

@@ -28,6 +28,7 @@ NOON_MS = DAY_MS // 2
 THRESHOLDS = (0.35, 0.6, 0.8)
 _LN2 = float(np.log(2.0))
 _HALF_LIFE_DAYS = 90.0
+_FRESH_DAYS = 14.0
 _MESSAGE_FADE = 0.5 ** (1 / 30)
 _ORDER_FADE = 0.5 ** (1 / _HALF_LIFE_DAYS)
 _PRIOR_WEIGHT = 0.25
@@ -105,6 +106,10 @@ class Sight:
     last_contact_day: Indexes
     last_contact: Indexes
     """Action of the last contact, in the order of the catalogue."""
+    surprises: Floats
+    """(customer, contacts and incentives) that were drawn beyond what was to be expected, as of `drawn_on`."""
+    drawn_on: Indexes
+    """Day of the last draw."""
 
     @classmethod
     def of(cls, shop: Shop, catalogue: Catalogue) -> "Sight":
@@ -130,6 +135,8 @@ class Sight:
             contacted_on={},
             last_contact_day=np.full(count, _NEVER, dtype=np.int64),
             last_contact=np.full(count, -1, dtype=np.int64),
+            surprises=np.zeros((count, 2)),
+            drawn_on=np.full(count, _NEVER, dtype=np.int64),
         )
 
     def ordered(self, who: Indexes, paid: Floats, discounts: Floats, day: int) -> None:
@@ -150,6 +157,14 @@ class Sight:
         self.sent_30d[who] += 1.0
         self.clicked_30d[who] += clicked
 
+    def drawn(self, view: "View", action: Indexes, chosen: Floats, day: int) -> None:
+        """Note draws, by column of what they were drawn from: 0 is nothing."""
+        given = np.array([0.0, *(each.name in self.catalogue.incentives for each in self.catalogue.actions)])
+        self.surprises[view.who] = view.courses[:, -2:]
+        self.surprises[view.who, 0] += chosen[:, 0] - (action == 0)
+        self.surprises[view.who, 1] += given[action] - chosen @ given
+        self.drawn_on[view.who] = day
+
     def next_day(self) -> None:
         """Let everything fade by a day."""
         self.count_90d *= _ORDER_FADE
@@ -160,7 +175,7 @@ class Sight:
         """Return some customers, who have ordered, as decisions of a timer on the noon of a day would see them."""
         orders = self.orders[who]
         usual = self.total[who] / np.maximum(orders, 1)
-        stake = usual * np.maximum(1.0, self.count_90d[who] * _LN2)
+        stake = self._stakes(who)
         rate = self.count_90d[who] * _LN2 / _HALF_LIFE_DAYS
         rate = (rate + _PRIOR_WEIGHT * rate.mean()) / (1.0 + _PRIOR_WEIGHT)
         probability = np.exp(-30.0 * rate)
@@ -191,6 +206,11 @@ class Sight:
         courses, last = self.courses(who, day)
         return View(who, context, seen, tier, probability, stake, usual, allowed, courses, last)
 
+    def _stakes(self, who: Indexes) -> Floats:
+        usual = self.total[who] / np.maximum(self.orders[who], 1)
+        stakes: Floats = usual * np.maximum(1.0, self.count_90d[who] * _LN2)
+        return stakes
+
     def courses(self, who: Indexes, day: int) -> tuple[Floats, Indexes]:
         """Return where some customers stand on the noon of a day, and their last actions, as `course_of` tells it."""
         age_days = (day - self.last_contact_day[who]).astype(np.float64)
@@ -213,6 +233,8 @@ class Sight:
             contacts=np.sum(recent, axis=0, dtype=np.float64) if recent else np.zeros(len(who)),
             answered=(remembered & (self.last_order_day[who] >= self.last_contact_day[who])).astype(np.float64),
             after_incentive=gives[last].astype(np.float64),
+            values=self._stakes(who),
+            surprises=self.surprises[who] * 2.0 ** (-(day - self.drawn_on[who]) / _FRESH_DAYS)[:, None],
         )
         return course_matrix(trail), last
 

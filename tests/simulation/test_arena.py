@@ -150,12 +150,18 @@ def test_the_arena_tells_where_customers_stand_as_the_product_does(
     for row, at, ledger in points(arena, view):
         if not arena.is_treated[view.who[row]]:
             ledger.contacts.clear()  # of the holdout, the arena keeps what would have been sent
+        who = view.who[row]
+        ledger.surprise = tuple(arena.sight.surprises[who].tolist())
+        ledger.drawn_at_ms = at.now_ms - (SCALE.days - int(arena.sight.drawn_on[who])) * DAY_MS
         course = course_of(at.facts, ledger, at.now_ms, SHIPPED.incentives)
         assert view.courses[row] == pytest.approx(course.columns, abs=1e-9), COURSE
         last = int(view.last_action[row])
         assert course.last_action == (SHIPPED.actions[last].name if last >= 0 else "")
         contacted += last >= 0
     assert contacted > 50
+    # They are what no trait explains: on average over many draws, nothing.
+    drawn = arena.sight.surprises[arena.sight.drawn_on >= 0]
+    assert abs(drawn.mean(axis=0)).max() < 5 * (drawn.std(axis=0) / len(drawn) ** 0.5).max() < 0.2
 
 
 def _channel(name: str) -> str:

@@ -35,9 +35,14 @@ ACTIONS = list(CATALOGUE.actions)
 CONTEXT = context_from(2, (0.0, 0.0, float(np.log1p(USUAL_ORDER)), 0.0, 0.0, 0.0))
 
 
-def course(is_tired: bool, last_action: str) -> Course:
+def course(is_tired: bool, last_action: str, surprise: tuple[float, float] = (0.0, 0.0)) -> Course:
     """Return where a customer stands: whoever was sent the tiring offer last is told by `after_incentive`."""
-    known = {"after_incentive": float(is_tired), "freshness": 0.5 * (last_action != "")}
+    known = {
+        "after_incentive": float(is_tired),
+        "freshness": 0.5 * (last_action != ""),
+        "contact_surprise": 0.5 * surprise[0],
+        "incentive_surprise": 0.5 * surprise[1],
+    }
     return Course(tuple(known.get(name, 0.0) for name in COURSE), last_action)
 
 
@@ -50,18 +55,20 @@ def vector(policy: PolicySnapshot, is_tired: bool, last_action: str = "") -> dic
 def outcomes(policy: PolicySnapshot, customers: int, windows: int, seed: int) -> Iterator[DecisionOutcome]:
     """Let customers live for some windows under a policy; outcomes come window by window."""
     rng = np.random.default_rng(seed)
-    tired, last = [False] * customers, [""] * customers
+    tired, last, surprise = [False] * customers, [""] * customers, [(0.0, 0.0)] * customers
     vectors: dict[tuple[bool, str], dict[str, float]] = {}
     for window in range(windows):
         for number in range(customers):
             before = (tired[number], last[number])
             choice = vectors.setdefault(before, vector(policy, *before))
             action = str(rng.choice(list(choice), p=np.array(list(choice.values())) / sum(choice.values())))
+            stood = course(*before, surprise[number])
             rate = TIRED_RATE if tired[number] else RESTED_RATE
             rate += {TIRING: TIRING_LIFT, PLEASANT: PLEASANT_LIFT, NOTHING: 0.0}[action]
             ordered = bool(rng.random() < rate)
             tired[number] = action == TIRING
             last[number] = action if action != NOTHING else ""
+            surprise[number] = stood.surprise_after(action, choice, {TIRING})
             drawn_ms = NOON_MS + 14 * DAY_MS * window
             yield DecisionOutcome(
                 outcome_id=f"o{seed}-{window}-{number}",
@@ -89,7 +96,7 @@ def outcomes(policy: PolicySnapshot, customers: int, windows: int, seed: int) ->
                 reward=CATALOGUE.margin * USUAL_ORDER * ordered,
                 policy_version=policy.version,
                 catalogue_version=CATALOGUE.version,
-                course=course(*before).columns,
-                course_after=course(tired[number], last[number]).columns,
+                course=stood.columns,
+                course_after=course(tired[number], last[number], surprise[number]).columns,
                 last_action=before[1],
             )
