@@ -47,7 +47,9 @@ class TrainerGate:
     feeder
         What feeds; it is flushed before each wait.
     patience_seconds
-        How long one wait may take, whether anything moves meanwhile or not.
+        How long to wait while nothing moves: neither a position or the event time of a partition, nor how far the
+        trainer has learned. A day of a large shop may take longer than that; a process that is started again and again
+        moves nothing.
     """
 
     def __init__(self, settings: Settings, feeder: Feeder, patience_seconds: float = PATIENCE_SECONDS) -> None:
@@ -58,6 +60,7 @@ class TrainerGate:
         self._snapshots = settings.topic(Topic.SNAPSHOTS)
         self._records: dict[int, PartitionRecord] = {}
         self._passed_ms = 1
+        self._moves = 0
         self._follower = AIOKafkaConsumer(
             **client_arguments(settings), group_id=None, enable_auto_commit=False, auto_offset_reset="earliest"
         )
@@ -84,7 +87,9 @@ class TrainerGate:
             lambda: self._published(learned),
             "the trainer has not published what it was given: is it running, and is STREAM_APP_SNAPSHOT_SECONDS small?",
         )
-        await self._until(self._served, "the workers do not serve the newest model: see their logs for a refusal")
+        # The ticks of this wait move positions themselves, and say nothing of the model.
+        refused = "the workers do not serve the newest model: see their logs for a refusal"
+        await self._until(self._served, refused, is_renewed=False)
 
     async def __aenter__(self) -> Self:
         settings = self._settings
@@ -149,10 +154,9 @@ class TrainerGate:
         )
 
     async def _published(self, learned: Mapping[tuple[Topic, int], int]) -> bool:
-        newest = self._registry.snapshots.get(self._registry.pointer("served", self._settings.horizon_days))
         if not learned:
             return True
-        positions = json.loads(newest.positions or "{}") if newest is not None else {}
+        positions = json.loads(self._learned() or "{}")
         return all(positions.get(role.value, {}).get(str(number), 0) >= end for (role, number), end in learned.items())
 
     async def _served(self) -> bool:
@@ -163,19 +167,35 @@ class TrainerGate:
         await self._tick(self._passed_ms)
         return False
 
-    async def _until(self, is_met: Callable[[], Awaitable[bool]], complaint: str) -> None:
-        deadline = time.monotonic() + self._patience_seconds
+    async def _until(self, is_met: Callable[[], Awaitable[bool]], complaint: str, *, is_renewed: bool = True) -> None:
+        deadline, moves = time.monotonic() + self._patience_seconds, self._moves
         while not await is_met():
+            if is_renewed and self._moves != moves:
+                deadline, moves = time.monotonic() + self._patience_seconds, self._moves
             fetched = await self._follower.getmany(timeout_ms=_POLL_MS)
             for records in fetched.values():
                 for record in records:
                     self._take(record)
             if time.monotonic() > deadline:
-                raise FeedError(f"for {self._patience_seconds:.0f} s {complaint}")
+                raise FeedError(f"nothing has moved for {self._patience_seconds:.0f} s: {complaint}")
             await asyncio.sleep(0)
 
     def _take(self, record: ConsumerRecord) -> None:
         if record.topic == self._snapshots:
+            before = self._learned()
             self._registry.apply(record.key, record.value, record.headers, record.timestamp)
+            self._moves += self._learned() != before
         elif record.key == PARTITION_KEY and record.value is not None:
-            self._records[record.partition] = decode_partition_record(memoryview(record.value)[ENVELOPE_BYTES:])
+            known = self._records.get(record.partition)
+            told = decode_partition_record(memoryview(record.value)[ENVELOPE_BYTES:])
+            self._records[record.partition] = told
+            self._moves += known is None or _reached(known) != _reached(told)
+
+    def _learned(self) -> str:
+        """Return how far the trainer had read for its newest model, as JSON; empty before the first."""
+        newest = self._registry.snapshots.get(self._registry.pointer("served", self._settings.horizon_days))
+        return newest.positions if newest is not None else ""
+
+
+def _reached(record: PartitionRecord) -> tuple[int, Mapping[str, SourcePosition]]:
+    return record.memory.frontier_ms, record.positions
