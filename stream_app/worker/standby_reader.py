@@ -27,6 +27,9 @@ TURN_RECORDS = 500
 LOOP_SHARE = 0.2
 """Of this thread's time, while there is something to catch up with."""
 
+QUIET_SECONDS = 0.05
+"""The least pause after a turn that was not full: polls cost time, too, and nobody is in a hurry."""
+
 NEAR_RECORDS = 5_000
 """A copy this near to the end is kept there; of those further behind one at a time is brought there, since what no
 partition record closes stays in memory, and in a compacted changelog that can be a whole partition."""
@@ -120,8 +123,9 @@ class StandbyReader:
                 self._ends[place.partition] = highwater
             self._fold(place.partition, reading[place.partition], records)
         self._tell()
-        if polled:
-            await asyncio.sleep((time.perf_counter() - begun) * (1 / LOOP_SHARE - 1))
+        rest = (time.perf_counter() - begun) * (1 / LOOP_SHARE - 1)
+        is_full = sum(len(records) for records in polled.values()) >= TURN_RECORDS
+        await asyncio.sleep(rest if is_full else max(rest, QUIET_SECONDS))
 
     def _due(self, reading: dict[int, Restorer]) -> list[int]:
         """Return whose turn it is: all that are near the end, and the first of the others."""
