@@ -11,17 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_app.adapters.assembly import engine_of
-from stream_app.core.effects import Effects, PopulationDay, TrainingExample
-from stream_app.core.partition import PartitionState
+from stream_app.core.effects import TrainingExample
 from stream_app.core.times import DAY_MS
-from stream_app.engine.shard import DictStore
 from stream_app.evaluation.running import Observed, observed_of
 from stream_app.learning.learner import Learner
 from stream_app.learning.scorer import SnapshotScorer
 from stream_app.settings import Settings
 from stream_app.simulation.config import ShopConfig
-from stream_app.simulation.loop import ClosedLoop, LoopReport
+from stream_app.simulation.loop import LoopReport
+from stream_app.simulation.school import School
 from stream_app.simulation.shop import Shop
 from stream_app.simulation.truth import silence_probability
 
@@ -75,8 +73,6 @@ def run_with_learner(
         When the settings ask for the wall clock, or the shop's truth does not reach as far as the horizon.
     """
     learner = learner if learner is not None else Learner(settings.horizon_days)
-    if settings.clock != "event":
-        raise ValueError('clock is "wall": a simulated shop runs on the event clock')
     if max(config.horizons_days) < learner.horizon_days:
         raise ValueError(
             f"horizons_days {config.horizons_days} end before the {learner.horizon_days} days to be judged"
@@ -88,30 +84,23 @@ class _Watcher:
     def __init__(
         self, config: ShopConfig, settings: Settings, learner: Learner, show: Callable[[int, int], None] | None
     ) -> None:
-        self._shop = Shop(config)
-        self._engine = engine_of(settings, partitions=1)
-        self._shard = self._engine.open_shard(0, DictStore(), PartitionState(population={}))
+        self._school = School(config, settings, learner.observe_population)
         self._learner = learner
         self._show = show
-        self._examples: list[TrainingExample] = []
         self._learned = 0
         self._learned_before: dict[str, int] = {}
         self._daybreaks: list[NDArray[np.float32]] = []
         """By day: truth about every customer present as the day begins."""
-        self._population_moved = False
 
     def run(self) -> LearningRun:
-        loop = ClosedLoop(self._shop, self._engine, self._shard, on_effects=self._take)
-        report = loop.run(self._shop.events(self._at_daybreak))
+        school = self._school
+        report = school.run(self._at_daybreak)
         self._note_truth()
-        config = self._shop.config
-        end_ms = (config.first_day + config.days) * DAY_MS
-        self._take(self._engine.advance(self._shard, end_ms))
-        first_ms = config.first_day * DAY_MS
-        numbers = {name: number for number, name in enumerate(self._shop.names)}
-        observed = observed_of(self._examples, numbers)
+        first_ms = school.shop.config.first_day * DAY_MS
+        numbers = {name: number for number, name in enumerate(school.shop.names)}
+        observed = observed_of(school.examples, numbers)
         return LearningRun(
-            examples=self._examples,
+            examples=school.examples,
             learned_before=self._learned_before,
             observed=observed,
             truth=self._truth_of(observed, first_ms),
@@ -122,29 +111,19 @@ class _Watcher:
 
     def _at_daybreak(self, shop: Shop) -> None:
         self._note_truth()
-        fresh = self._examples[self._learned :]
-        if fresh or self._population_moved:
-            self._population_moved = False
-            self._learner.learn(fresh)
-            self._learned = len(self._examples)
+        if self._school.has_news():
+            self._learner.learn(self._school.fresh())
+            self._learned = len(self._school.examples)
             snapshot = self._learner.snapshot()
-            self._engine.install(SnapshotScorer(snapshot))
+            self._school.engine.install(SnapshotScorer(snapshot))
             self._learned_before.setdefault(snapshot.version, self._learned)
         if self._show is not None:
             self._show(self._learned, shop.now_ms)
 
     def _note_truth(self) -> None:
-        shop = self._shop
+        shop = self._school.shop
         who = np.arange(shop.present(max(shop.day - 1, 0)))
         self._daybreaks.append(silence_probability(shop, who, self._learner.horizon_days).astype(np.float32))
-
-    def _take(self, effects: Effects) -> None:
-        for output in effects.outputs:
-            if isinstance(output.body, TrainingExample):
-                self._examples.append(output.body)
-            elif isinstance(output.body, PopulationDay):
-                self._learner.observe_population(output.body)
-                self._population_moved = True
 
     def _truth_of(self, observed: Observed, first_ms: int) -> NDArray[np.float64]:
         """Look the truth up at the daybreak that knows what the observation knows.

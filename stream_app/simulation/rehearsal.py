@@ -7,18 +7,14 @@ served from the next day on. Requests of people can be put in at any day.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from stream_app.adapters.assembly import engine_of
-from stream_app.core.effects import Effects, PopulationDay, TrainingExample
 from stream_app.core.model_events import ModelEvent
-from stream_app.core.partition import PartitionState
-from stream_app.core.times import DAY_MS
-from stream_app.engine.shard import DictStore
 from stream_app.learning.challengers import ChallengedLearner
 from stream_app.learning.selected import scorer_of
 from stream_app.learning.weekly import WEEK_MS, Week
 from stream_app.settings import Settings
 from stream_app.simulation.config import ShopConfig
-from stream_app.simulation.loop import ClosedLoop, LoopReport
+from stream_app.simulation.loop import LoopReport
+from stream_app.simulation.school import School
 from stream_app.simulation.shop import Shop
 
 
@@ -70,8 +66,6 @@ def rehearse_shop(
     ValueError
         When the settings ask for the wall clock.
     """
-    if settings.clock != "event":
-        raise ValueError('clock is "wall": a simulated shop runs on the event clock')
     return _Rehearsing(config, settings, learner, requests, show).run()
 
 
@@ -84,47 +78,33 @@ class _Rehearsing:
         requests: Sequence[tuple[int, ModelEvent]],
         show: Callable[[int], None] | None,
     ) -> None:
-        self._shop = Shop(config)
-        self._engine = engine_of(settings, partitions=1)
-        self._shard = self._engine.open_shard(0, DictStore(), PartitionState(population={}))
+        self._school = School(config, settings, learner.observe_population)
         self._learner = learner
         self._requests = sorted(requests, key=lambda each: each[0])
         self._show = show
-        self._fresh: list[TrainingExample] = []
-        self._moved = False
         self._rehearsal = Rehearsal()
 
     def run(self) -> Rehearsal:
-        loop = ClosedLoop(self._shop, self._engine, self._shard, on_effects=self._take)
-        self._rehearsal.report = loop.run(self._shop.events(self._at_daybreak))
-        config = self._shop.config
-        self._take(self._engine.advance(self._shard, (config.first_day + config.days) * DAY_MS))
+        self._rehearsal.report = self._school.run(self._at_daybreak)
         self._learn()
         self._rehearsal.weeks = self._learner.losses.closed
         return self._rehearsal
 
     def _at_daybreak(self, shop: Shop) -> None:
+        asked = False
         while self._requests and self._requests[0][0] <= shop.day:
             self._learner.take_event(self._requests.pop(0)[1])
-            self._moved = True
-        if self._fresh or self._moved:
+            asked = True
+        if asked or self._school.has_news():
             self._learn()
-            self._engine.install(scorer_of(self._learner.snapshot()))
+            self._school.engine.install(scorer_of(self._learner.snapshot()))
         self._rehearsal.served[shop.day] = self._learner.champion
         if self._show is not None:
             self._show(shop.day)
 
     def _learn(self) -> None:
-        self._learner.learn(self._fresh)
-        self._rehearsal.examples += len(self._fresh)
-        self._fresh, self._moved = [], False
+        fresh = self._school.fresh()
+        self._learner.learn(fresh)
+        self._rehearsal.examples += len(fresh)
         self._rehearsal.events += self._learner.court.unsent
         self._learner.court.unsent.clear()
-
-    def _take(self, effects: Effects) -> None:
-        for output in effects.outputs:
-            if isinstance(output.body, TrainingExample):
-                self._fresh.append(output.body)
-            elif isinstance(output.body, PopulationDay):
-                self._learner.observe_population(output.body)
-                self._moved = True
