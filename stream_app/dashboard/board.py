@@ -12,6 +12,7 @@ from stream_app.core.times import DAY_MS, day_of, from_ms, iso, to_ms
 from stream_app.core.topics import Topic
 from stream_app.dashboard.census import TierCensus
 from stream_app.dashboard.quality import QualityCurve
+from stream_app.dashboard.reports import Reports
 from stream_app.dashboard.stories import Story, StoryBook
 from stream_app.wire.encode import decode_dead_letter, decode_example
 from stream_app.wire.headers import Headers
@@ -46,6 +47,7 @@ class Board:
         self.census = TierCensus(customers_capacity)
         self.quality = QualityCurve()
         self.stories = StoryBook()
+        self.reports = Reports()
         self.interventions: deque[dict[str, object]] = deque(maxlen=LATEST)
         self.suppressed: dict[str, deque[dict[str, object]]] = {}
         self.by_action: Counter[str] = Counter()
@@ -92,6 +94,7 @@ class Board:
             )
         elif topic is Topic.SNAPSHOTS:
             self.snapshots += value is not None and not key.startswith(_NO_SNAPSHOTS)
+            self.reports.take(key, value)
         elif value is None:
             if topic in {Topic.SCORES, Topic.CUSTOMERS}:
                 self.census.remove(key)
@@ -224,6 +227,8 @@ class Board:
             },
             "warnings": self.warnings,
             "quality": self.quality.summary(),
+            "lift": self.reports.lift,
+            "fairness": self.reports.fairness,
             "model": {"version": self.model_version, "snapshots": self.snapshots, "prior": self.cold_start},
             "dead_letters": {
                 "total": self.dead_letters.total(),
