@@ -20,11 +20,11 @@ from stream_app.core.times import DAY_MS, MINUTE_MS, from_ms
 from stream_app.core.topics import Topic
 from stream_app.settings import Settings
 from stream_app.wire.encode import decode_example
-from stream_app.worker.trainer import pupils_of, run_trainer
 from tests.support import kafka as bench
 from tests.support import logs
 from tests.support.commands import command, environment
 from tests.support.kafka import NewSettings
+from tests.support.trainers import trainer_of
 
 LONG = "STREAM_APP_TEST_LONG" in os.environ
 
@@ -67,14 +67,8 @@ async def stream_app(settings: Settings, *arguments: str, patience_seconds: floa
 @contextlib.asynccontextmanager
 async def live(settings: Settings) -> AsyncIterator[None]:
     """Run a worker and a trainer inside this process."""
-    stop = asyncio.Event()
-    async with bench.worker_of(settings):
-        trainer = asyncio.create_task(run_trainer(settings, pupils_of(settings), stop))
-        try:
-            yield
-        finally:
-            stop.set()
-            await trainer
+    async with bench.worker_of(settings), trainer_of(settings):
+        yield
 
 
 def small_shop(file: Path, seed: int, customers: int, days: int) -> None:

@@ -1,8 +1,6 @@
 """Trainer and worker live: matured decisions change what the worker believes, and a restart learns none twice."""
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 from pydantic import SecretStr
 
@@ -13,26 +11,15 @@ from stream_app.decisions.bandit import PolicyLearner
 from stream_app.decisions.policy import prior_snapshot
 from stream_app.settings import Settings
 from stream_app.worker.run import Worker
-from stream_app.worker.trainer import pupils_of, run_trainer
 from tests.support import kafka as bench
 from tests.support.decision_shop import CATALOGUE, outcomes
 from tests.support.decisions import SHIPPED
 from tests.support.kafka import NewSettings, Raw, raw
 from tests.support.logs import START_MS, order
+from tests.support.trainers import trainer_of
 
 TOLD = list(outcomes(prior_snapshot(CATALOGUE), 200, 1))
 KEY = SecretStr("key")
-
-
-@contextlib.asynccontextmanager
-async def training(settings: Settings) -> AsyncIterator[None]:
-    stop = asyncio.Event()
-    running = asyncio.create_task(run_trainer(settings, pupils_of(settings), stop))
-    try:
-        yield
-    finally:
-        stop.set()
-        await running
 
 
 async def tell(settings: Settings, told: Sequence[DecisionOutcome]) -> None:
@@ -62,7 +49,7 @@ async def test_a_worker_follows_what_the_trainer_learned_over_restarts_of_both(n
     async with bench.worker_of(settings) as worker:
         assert await note(settings, worker, 0) == prior_snapshot(SHIPPED).version
         await tell(settings, TOLD[:100])
-        async with training(settings):
+        async with trainer_of(settings):
             first = believed(TOLD[:100])
             await bench.until(lambda: worker.policies.version == first, "the worker follows")
         assert await note(settings, worker, 1) == first
@@ -71,7 +58,7 @@ async def test_a_worker_follows_what_the_trainer_learned_over_restarts_of_both(n
     async with bench.worker_of(settings) as worker:
         assert worker.policies.version == first
         assert await note(settings, worker, 2) == first
-        async with training(settings):
+        async with trainer_of(settings):
             second = believed(TOLD)
             await bench.until(lambda: worker.policies.version == second, "the worker follows again")
         assert await note(settings, worker, 3) == second

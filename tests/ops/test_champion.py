@@ -1,7 +1,6 @@
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,8 @@ from stream_app.core.topics import Topic
 from stream_app.settings import Settings
 from stream_app.wire.encode import encode
 from stream_app.worker.snapshots import READING, read_registry
-from stream_app.worker.trainer import pupils_of, run_trainer
 from tests.support.observed import examples_of, shop_rows
+from tests.support.trainers import trainer_of
 
 _ROWS, _LABELS = shop_rows(60)
 
@@ -44,17 +43,6 @@ def call(settings: Settings, capsys: pytest.CaptureFixture[str]) -> Callable[...
     return run
 
 
-@asynccontextmanager
-async def trainer(settings: Settings) -> AsyncIterator[None]:
-    stop = asyncio.Event()
-    running = asyncio.create_task(run_trainer(settings, pupils_of(settings), stop))
-    try:
-        yield
-    finally:
-        stop.set()
-        await running
-
-
 async def produce(settings: Settings) -> None:
     async with AIOKafkaProducer(**client_arguments(settings), linger_ms=5) as producer:
         for example in examples_of(_ROWS, _LABELS):
@@ -78,7 +66,7 @@ async def test_a_promotion_and_a_rollback_on_a_broker_over_a_restart(
     settings: Settings, call: Callable[..., Any]
 ) -> None:
     await produce(settings)
-    async with trainer(settings):
+    async with trainer_of(settings):
         promoted, code = await asyncio.to_thread(call, "promote", "adagrad", "--by", "ann", "--why", "trial")
         assert code == 0
         assert (promoted["answer"]["kind"], promoted["answer"]["champion"]) == ("promoted", "adagrad")
@@ -87,7 +75,7 @@ async def test_a_promotion_and_a_rollback_on_a_broker_over_a_restart(
         assert code == 1
         assert "cannot serve" in refused["answer"]["reason"]
 
-    async with trainer(settings):
+    async with trainer_of(settings):
         back, code = await asyncio.to_thread(call, "rollback", "--by", "bob", "--why", "too many coupons")
         assert code == 0
         assert (back["answer"]["former"], back["answer"]["champion"]) == ("adagrad", "kalman")
@@ -118,7 +106,7 @@ async def test_the_card_tells_of_the_running_system(
             body = {"customer_id": f"c{number}", "attributes": {"region": "north" if number % 2 else "south"}}
             key, value = f"c{number}".encode(), json.dumps(body).encode()
             await producer.send_and_wait(settings.topic(Topic.CUSTOMERS), value, key=key)
-    async with trainer(settings), asyncio.timeout(30):
+    async with trainer_of(settings), asyncio.timeout(30):
         while not await served(settings):
             pass  # reading the topic takes its time
 
@@ -145,7 +133,7 @@ async def test_without_a_trainer_a_request_waits_and_is_answered_later(
     asked, code = await asyncio.to_thread(call, "promote", "adagrad", "--by", "ann", "--wait", "0")
     assert (asked["answer"], code) == (None, 0)
 
-    async with trainer(settings):
+    async with trainer_of(settings):
         async with asyncio.timeout(30):
             while await served(settings) != "adagrad":
                 pass  # reading the topic takes its time
