@@ -116,13 +116,15 @@ def contest_page(summaries: Sequence[dict[str, Any]]) -> str:
         "in blocks of an event-day, on the machine that wrote this page: compare rows with each other. Memory is that",
         "of the model's objects in the trainer.",
         f"A model marked * is slow: it learns from whole customers with about {SLOW_EXAMPLES:,} examples in all.",
-        "Served: yes where workers can score with it, by arrays; others run in the trainer only, as challengers.",
+        "Served: yes where workers can score with it, by arrays; others run in the trainer only, as challengers, and",
+        "what grows with every example in evaluations only.",
         "",
         "| model | what it is | served | extra |",
         "|---|---|---|---|",
     ]
     for name, entry in ENTRIES.items():
-        lines.append(f"| {name} | {entry.summary} | {'yes' if entry.served else 'no'} | {entry.extra} |")
+        served = "yes" if entry.served else "evaluation only" if entry.unbounded else "no"
+        lines.append(f"| {name} | {entry.summary} | {served} | {entry.extra} |")
     for summary in summaries:
         lines += [
             "",
