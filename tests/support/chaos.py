@@ -32,7 +32,7 @@ FEWEST_COUNTED = 2
 
 LARGEST_SLAB = 400_000
 PATIENCE_SECONDS = 300.0
-_STORES = ("memory", "rocksdb", "rocksdb")
+_STORES = ("rocksdb", "memory", "rocksdb")
 _CHUNKS = (25, 100, 500)
 OUTPUTS = (
     Topic.INTERVENTIONS,

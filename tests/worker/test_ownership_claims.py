@@ -92,13 +92,18 @@ def sessions_in(log: LogOfOne) -> dict[str, int]:
     return {name: found.clicks.sessions for name, found in restorer.store.items() if found.clicks is not None}
 
 
-async def take_over(log: LogOfOne) -> dict[str, int]:
+async def take_over(log: LogOfOne, copied: int | None = None) -> dict[str, int]:
+    """Take the partition over, from a standby that read so many records, or from none."""
+    standbys = Standbys(lambda _: MemoryStore())
+    if copied is not None:
+        standbys.follow({0})
+        standbys.take(0, standbys.open(0, len(log.records)), log.records[:copied])
     ownership = Ownership(
         ENGINE,
         log,  # type: ignore[arg-type]  # as much of a changelog as claims need
         None,  # type: ignore[arg-type]  # nothing is sent: there is no outbox
         lambda _: MemoryStore(),
-        Standbys(lambda _: MemoryStore()),
+        standbys,
         lambda: Aligner(1, UNBOUNDED),
         lambda _: None,  # type: ignore[arg-type,return-value]
         Metrics("worker"),
@@ -127,9 +132,10 @@ async def test_a_batch_that_stays_unfinished_stays_undone() -> None:
         st.lists(st.tuples(st.sampled_from(["ada", "bob", "cyd"]), st.integers(1, 99)), max_size=3), max_size=6
     ),
     cuts=st.lists(st.integers(0, 30), max_size=3),
+    copied=st.none() | st.integers(0, 30),
 )
 async def test_whatever_a_former_owner_still_writes_log_and_compacted_log_agree_with_the_new_owner(
-    batches: list[list[tuple[str, int]]], cuts: list[int]
+    batches: list[list[tuple[str, int]]], cuts: list[int], copied: int | None
 ) -> None:
     written: list[tuple[bytes, bytes | None]] = []
     for sequence, batch in enumerate(batches, start=1):
@@ -138,5 +144,5 @@ async def test_whatever_a_former_owner_still_writes_log_and_compacted_log_agree_
     pieces = [written[start:end] for start, end in zip([0, *at], [*at, len(written)], strict=True)]
     log = LogOfOne(pieces[1:])
     log.append([closing(0), *pieces[0]])
-    live = await take_over(log)
+    live = await take_over(log, copied)
     assert sessions_in(log) == sessions_in(log.compacted()) == live
