@@ -264,6 +264,7 @@ def _definition(settings: Settings) -> dict[str, str | int | float | bool]:
         "churn": f"no completed order in the {settings.horizon_days} days after an observation",
         "score": "probability of churn if nobody contacts the customer",
         "horizon_days": settings.horizon_days,
+        "longer_horizons_days": ", ".join(map(str, settings.extra_horizons_days)) or "none",
         "observed": f"after each order, and every {settings.observation_days} days",
         "eligible_days": settings.eligible_days,
         "tier_medium": settings.tier_medium,
