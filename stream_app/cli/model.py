@@ -24,13 +24,14 @@ app.command("agreement")(agreement.command)
 app.command("card")(card.command)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Horizon = Annotated[int | None, typer.Option(help="One of STREAM_APP_EXTRA_HORIZONS_DAYS. Default: the first horizon.")]
 MOST_WEIGHTS = 20
 
 
 @app.command("list")
-def list_models(as_json: AsJson = False) -> None:
+def list_models(horizon_days: Horizon = None, as_json: AsJson = False) -> None:
     """List the snapshots on the topic, oldest first, and say which one workers serve."""
-    settings = load_settings()
+    settings = _settings(horizon_days)
     registry = registry_on_topic(settings)
     choice = registry.choice(settings.horizon_days, settings.pinned_model)
     rows = [_row(registry, version, settings) for version in registry.snapshots]
@@ -60,10 +61,11 @@ def list_models(as_json: AsJson = False) -> None:
 @app.command()
 def show(
     version: Annotated[str, typer.Argument(help="Version; default: the one that is served.")] = "",
+    horizon_days: Horizon = None,
     as_json: AsJson = False,
 ) -> None:
     """Show one snapshot: what it was trained on, its quality and its largest weights."""
-    settings = load_settings()
+    settings = _settings(horizon_days)
     registry = registry_on_topic(settings)
     wanted = version or registry.choice(settings.horizon_days, settings.pinned_model).version
     if wanted in {"", PRIOR}:
@@ -92,12 +94,13 @@ def pin(
     release: Annotated[
         bool, typer.Option("--release", help="Take the pin back: the trainer's newest is served.")
     ] = False,
+    horizon_days: Horizon = None,
     as_json: AsJson = False,
 ) -> None:
     """Let all workers serve one version until the pin is taken back; they follow within a second or two."""
     if bool(version) == release:
         raise CommandError("name a version to pin, or give --release", ExitCode.USAGE)
-    settings = load_settings()
+    settings = _settings(horizon_days)
     registry = registry_on_topic(settings)
     if version and version != PRIOR:
         _load(registry, version, settings)
@@ -105,9 +108,9 @@ def pin(
 
 
 @app.command()
-def rollback(as_json: AsJson = False) -> None:
+def rollback(horizon_days: Horizon = None, as_json: AsJson = False) -> None:
     """Pin the version before the one that is served; again, to go back one more."""
-    settings = load_settings()
+    settings = _settings(horizon_days)
     registry = registry_on_topic(settings)
     served = registry.choice(settings.horizon_days, settings.pinned_model).version
     versions = [
@@ -119,6 +122,21 @@ def rollback(as_json: AsJson = False) -> None:
     if before < 0:
         raise CommandError(f"{served} is the oldest snapshot on the topic; 'stream-app model pin prior' serves none")
     _pin(settings, registry, versions[before], as_json=as_json)
+
+
+def _settings(horizon_days: int | None) -> Settings:
+    """Return the settings as they are for one of the configured horizons."""
+    settings = load_settings()
+    if horizon_days is None or horizon_days == settings.horizon_days:
+        return settings
+    if horizon_days not in settings.extra_horizons_days:
+        known = ", ".join(map(str, (settings.horizon_days, *settings.extra_horizons_days)))
+        raise CommandError(
+            f"no model of {horizon_days} days is served: choose {known}, or add it to STREAM_APP_EXTRA_HORIZONS_DAYS",
+            ExitCode.USAGE,
+        )
+    pinned = settings.pinned_model if settings.pinned_model == PRIOR else ""
+    return settings.model_copy(update={"horizon_days": horizon_days, "pinned_model": pinned})
 
 
 def _pin(settings: Settings, registry: ModelRegistry, version: str, *, as_json: bool) -> None:

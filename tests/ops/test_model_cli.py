@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from stream_app.adapters.model_registry import snapshot_record
+from stream_app.adapters.model_registry import pointer_record, snapshot_record
 from stream_app.cli.main import main
 from stream_app.settings import Settings
 from tests.support.models import published, send, snapshot
@@ -93,3 +93,22 @@ def test_a_setting_above_the_pin_is_said(call: Call, kafka_settings: Settings, m
 
     assert "STREAM_APP_PINNED_MODEL=v2 stands above pins" in call("pin", "v1")
     assert call("list", "--json")["chosen_by"] == "setting"
+
+
+@pytest.mark.kafka
+def test_each_horizon_has_pins_of_its_own(
+    call: Call, kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STREAM_APP_EXTRA_HORIZONS_DAYS", "[60]")
+    publish(kafka_settings, "v1", "v2")
+    further = [snapshot_record(snapshot(name, 60), b"") for name in ("w1", "w2")]
+    asyncio.run(send(kafka_settings, [*further, pointer_record("served", 60, "w2")]))
+
+    assert call("rollback", "--horizon-days", "60", "--json") == {"pinned": "w1", "served": "w1"}
+    assert call("list", "--horizon-days", "60", "--json")["served"] == "w1"
+    assert call("list", "--json")["served"] == "v2"
+    assert call("pin", "w2", "--horizon-days", "60", "--json")["served"] == "w2"
+    assert call("pin", "v1", "--horizon-days", "60")[0] == 1
+    assert call("pin", "--release", "--horizon-days", "60", "--json") == {"pinned": None, "served": "w2"}
+    code, said = call("list", "--horizon-days", "90")
+    assert (code, "choose 30, 60" in said) == (2, True)
