@@ -1,14 +1,18 @@
 """Claims against a former owner who still writes: what it finished meanwhile outlives what the claim wrote first."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_app.adapters.assembly import engine_of
 from stream_app.adapters.metrics import Metrics
-from stream_app.adapters.stores import MemoryStore
+from stream_app.adapters.stores import MemoryStore, PartitionStore
+from stream_app.adapters.stores_rocksdb import RocksdbStore
 from stream_app.core.partition import PartitionState
 from stream_app.core.state import ClicksState, new_state
 from stream_app.settings import Settings
@@ -98,18 +102,21 @@ async def take_over(log: LogOfOne, copied: int | None = None) -> dict[str, int]:
     if copied is not None:
         standbys.follow({0})
         standbys.take(0, standbys.open(0, len(log.records)), log.records[:copied])
-    ownership = Ownership(
+    owned = (await new_ownership(log, standbys, lambda _: MemoryStore()).take_over([0]))[0]
+    return {name: found.clicks.sessions for name, found in owned.store.items() if found.clicks is not None}
+
+
+def new_ownership(log: LogOfOne, standbys: Standbys, open_store: Callable[[int], PartitionStore]) -> Ownership:
+    return Ownership(
         ENGINE,
         log,  # type: ignore[arg-type]  # as much of a changelog as claims need
         None,  # type: ignore[arg-type]  # nothing is sent: there is no outbox
-        lambda _: MemoryStore(),
+        open_store,
         standbys,
         lambda: Aligner(1, UNBOUNDED),
         lambda _: None,  # type: ignore[arg-type,return-value]
         Metrics("worker"),
     )
-    owned = (await ownership.take_over([0]))[0]
-    return {name: found.clicks.sessions for name, found in owned.store.items() if found.clicks is not None}
 
 
 async def test_what_the_former_owner_finished_during_the_claim_is_written_over_the_claims_first_try() -> None:
@@ -125,6 +132,33 @@ async def test_a_batch_that_stays_unfinished_stays_undone() -> None:
     log.append([state("known", 1, 0), closing(0), state("known", 2, 1), state("new", 3, 1)])
     assert await take_over(log) == {"known": 1}
     assert sessions_in(log) == sessions_in(log.compacted()) == {"known": 1}
+
+
+@pytest.mark.parametrize("is_copied", [False, True])
+async def test_a_takeover_that_another_rebalance_breaks_off_leaves_its_stores_to_the_next(
+    tmp_path: Path, is_copied: bool
+) -> None:
+    log = LogOfOne([])
+    log.append([state("known", 1, 0), closing(0)])
+
+    async def broken_off(*_: object) -> Mapping[int, int]:
+        raise asyncio.CancelledError
+
+    def open_store(number: int) -> PartitionStore:
+        return RocksdbStore(tmp_path / str(number))
+
+    standbys = Standbys(open_store)
+    if is_copied:
+        standbys.follow({0})
+        standbys.take(0, standbys.open(0, len(log.records)), log.records)
+    ownership = new_ownership(log, standbys, open_store)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(log, "read", broken_off)
+        with pytest.raises(asyncio.CancelledError):
+            await ownership.take_over([0])
+    owned = (await ownership.take_over([0]))[0]
+    assert [name for name, _ in owned.store.items()] == ["known"]
+    owned.store.close()
 
 
 @given(
