@@ -13,6 +13,8 @@ from stream_app.core.names import NameReader, NameWriter
 
 S = TypeVar("S", bound=msgspec.Struct)
 
+FLOATS = (float, tuple[float, ...], tuple[float, float])
+"""Types of fields that hold numbers for `whole`."""
 _LARGEST_WHOLE = float(2**31)
 """Beyond, an integer is no shorter than the float."""
 
@@ -32,8 +34,12 @@ def time_at(away: int, from_ms: int) -> int:
     return from_ms + (away - 1 if away > 0 else away)
 
 
-def whole(value: float) -> float:
-    """Return a number that is whole as an integer, and any other as it is."""
+def whole(value: float | tuple[float, ...]) -> float | list[float]:
+    """Return a number that is whole as an integer, and any other as it is; a tuple of numbers as a list of such."""
+    return [_whole(each) for each in value] if isinstance(value, tuple) else _whole(value)
+
+
+def _whole(value: float) -> float:
     return int(value) if -_LARGEST_WHOLE < value < _LARGEST_WHOLE and value == int(value) else value
 
 
@@ -74,8 +80,7 @@ class Rows(Generic[S]):
                 value = row[place]
                 row[place] = names.short(value) if type(value) is str else names.short_keys(value)
             for place in self._wholes:
-                value = row[place]
-                row[place] = [whole(each) for each in value] if type(value) is tuple else whole(value)
+                row[place] = whole(row[place])
             rows.append(row)
             from_ms = at_ms
         return rows

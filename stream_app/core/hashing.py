@@ -7,7 +7,7 @@ _UNIT = 1 << 64
 
 
 def digest(text: str, size_bytes: int = 6) -> bytes:
-    """Return a short digest of a text; at 6 bytes, two of 32 ids collide once in 10^12 rings."""
+    """Return a short digest of a text."""
     return blake2b(text.encode(), digest_size=size_bytes).digest()
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from stream_app.core.compact import Rows, distance, time_at
+from stream_app.core.compact import FLOATS, Rows, distance, time_at, whole
 from stream_app.core.ledger import Contact, Ledger, OpenDraw
 from stream_app.core.names import NameReader, NameWriter
 from stream_app.core.waiting import Observation
@@ -21,11 +21,14 @@ _OBSERVATIONS: Final = Rows(Observation, ("model_version",), ("weight", "stay_pr
 _CONTACTS: Final = Rows(Contact, ("action", "channel"))
 _DRAWS: Final = Rows(
     OpenDraw,
-    ("action", "alternatives", "policy_version", "catalogue_version"),
-    ("cost", "incentive", "circumstances", "redeemed_30d"),
+    ("action", "alternatives", "policy_version", "catalogue_version", "last_action"),
+    ("cost", "incentive", "circumstances", "redeemed_30d", "course"),
 )
 
 _FIELDS: Final = Ledger.__struct_fields__
+_LEDGER_WHOLES: Final = tuple(
+    place for place, field in enumerate(msgspec.structs.fields(Ledger)) if field.type in FLOATS
+)
 _LEDGER_TIMES: Final = tuple(_FIELDS.index(name) for name in ("drawn_at_ms", "retry_at_ms", "care_at_ms"))
 _DRAWN, _REASONS, _STANDING, _ALTERNATIVES, _CONTACTS_SENT, _WOULD_BE, _OPEN = (
     _FIELDS.index(name)
@@ -82,6 +85,8 @@ def pack_ledger(ledger: Ledger) -> PackedLedger:
     row: list[Any] = list(msgspec.structs.astuple(ledger))
     for place in _LEDGER_TIMES:
         row[place] = distance(row[place], base_ms)
+    for place in _LEDGER_WHOLES:
+        row[place] = whole(row[place])
     row[_DRAWN] = names.short(ledger.drawn)
     row[_REASONS] = [names.short(reason) for reason in ledger.suppressed_reasons]
     row[_STANDING] = {names.short(reason): distance(at_ms, base_ms) for reason, at_ms in ledger.standing_told.items()}

@@ -8,8 +8,11 @@ from stream_app.core.records import Position
 from stream_app.core.state import SourceState
 from stream_app.core.topics import RANK
 
-DIGEST_BYTES = 6
+DIGEST_BYTES = 5
+"""Of what is kept of an id: one new id in 3 * 10^10 is taken by chance for one of the 32 in a ring."""
 RING_IDS = 32
+_FIRST_DIGEST_BYTES = 6
+"""Of an id in the first version of stored states; today's are their beginnings."""
 _RING_BYTES = DIGEST_BYTES * RING_IDS
 _RANK_BITS = 8
 _PARTITION_BITS = 16
@@ -37,7 +40,12 @@ def admit(sources: SourceState, position: Position, event_id: str | None) -> boo
     sources.offsets[key] = position.offset
     if event_id is None:
         return True
-    return _note_id(sources, key & ((1 << _RANK_BITS) - 1), digest(event_id, DIGEST_BYTES))
+    return _note_id(sources, key & ((1 << _RANK_BITS) - 1), digest(event_id, _FIRST_DIGEST_BYTES)[:DIGEST_BYTES])
+
+
+def ring_of_first_version(ring: bytes) -> bytes:
+    """Return a ring of the first version of stored states as it is kept today."""
+    return b"".join(ring[start : start + DIGEST_BYTES] for start in range(0, len(ring), _FIRST_DIGEST_BYTES))
 
 
 def _note_id(sources: SourceState, rank: int, identity: bytes) -> bool:

@@ -1,10 +1,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream_app.core.hashing import digest
 from stream_app.core.records import Position
-from stream_app.core.sources import RING_IDS, admit
+from stream_app.core.sources import RING_IDS, admit, ring_of_first_version
 from stream_app.core.state import SourceState
-from stream_app.core.topics import Topic
+from stream_app.core.topics import RANK, Topic
 
 
 def fresh() -> SourceState:
@@ -58,3 +59,10 @@ def test_a_raised_source_epoch_starts_anew_and_the_old_one_is_stale() -> None:
     assert admit(sources, at(0, epoch=1), "b")
     assert not admit(sources, at(101, epoch=0), "c")
     assert len(sources.offsets) == 1
+
+
+def test_ids_noted_by_the_first_version_are_still_known() -> None:
+    ids = ["one", "two", "three"]
+    sources = SourceState(rings={RANK[Topic.ORDERS]: ring_of_first_version(b"".join(digest(each, 6) for each in ids))})
+
+    assert [admit(sources, at(offset), each) for offset, each in enumerate([*ids, "four"])] == [False] * 3 + [True]

@@ -15,9 +15,10 @@ import pytest
 
 from stream_app.core.state import CustomerState
 from stream_app.wire.partition_record import PartitionRecord
+from stream_app.wire.state_codec import StateRow
 
 LAYOUT = Path(__file__).with_name("state_layout.json")
-ROOTS = (CustomerState, PartitionRecord)
+ROOTS = (CustomerState, StateRow, PartitionRecord)
 
 Layout = dict[str, list[list[str]]]
 """Of each struct: name and type of every field, in order."""

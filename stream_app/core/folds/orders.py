@@ -3,9 +3,18 @@
 from math import exp2, log, log1p
 
 from stream_app.core.events import OrderEvent
+from stream_app.core.folds.singles import Singles
 from stream_app.core.state import OrdersState
 from stream_app.core.times import DAY_MS, day_of
 
+SINGLES = Singles(
+    (
+        *("sum_ln_gap", "sum_ln_gap_squared", "ewma_ln_gap", "last_gap_days", "max_gap_days"),
+        *("count_14d", "count_30d", "count_90d", "repeat_60d", "amount_60d"),
+        *("sum_ln_amount", "last_ln_amount", "sum_ln_lines"),
+    )
+)
+"""What orders leave behind in single precision; `total_amount`, of which revenue is a difference, keeps double."""
 EWMA_WEIGHT = 0.3
 LEAST_GAP_DAYS = 0.5
 _RECENT_PRODUCTS = 5
@@ -49,6 +58,7 @@ def fold_order(orders: OrdersState, event: OrderEvent, at_ms: int, amount: float
     if event.items:
         bought = tuple(dict.fromkeys(item.product_id for item in event.items))
         orders.recent_products = tuple(dict.fromkeys(bought + orders.recent_products))[:_RECENT_PRODUCTS]
+    SINGLES.round(orders)
     return True
 
 
