@@ -49,12 +49,21 @@ class ApprovalDesk:
         self.proposals: dict[str, SuppressedIntervention] = {}
         """By intervention id."""
         self._answers: dict[str, Answer] = {}
+        self.unreadable = 0
+        """Records that look like proposals or rejections and are none: what they tell of is missing here."""
 
     def take_suppressed(self, value: bytes | None) -> None:
-        """Take in one record of suppressed-interventions; others than proposals and rejections are passed over."""
+        """Take in one record of suppressed-interventions; others than proposals and rejections are passed over.
+
+        One that cannot be read is counted: it may come from a newer version, and must not keep people from all others.
+        """
         if value is None or not any(mark in value for mark in _MARKS):
             return
-        told = SuppressedIntervention.model_validate(orjson.loads(value))
+        try:
+            told = SuppressedIntervention.model_validate(orjson.loads(value))
+        except ValueError:
+            self.unreadable += 1
+            return
         if told.reason == WAITING_REASON and told.proposal is not None:
             self.proposals[told.proposal.intervention_id] = told
         elif told.reason == REJECTED_REASON:

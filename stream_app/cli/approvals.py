@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -69,9 +70,15 @@ def reject_waiting(
 
 def _desk(settings: Settings) -> ApprovalDesk:
     try:
-        return asyncio.run(read_desk(settings))
+        desk = asyncio.run(read_desk(settings))
     except TopicMissingError as failure:
         raise CommandError(str(failure), ExitCode.ENVIRONMENT) from failure
+    if desk.unreadable:
+        print(
+            f"{desk.unreadable:,} records could not be read and are passed over: they may come from a newer version",
+            file=sys.stderr,
+        )
+    return desk
 
 
 def _now(settings: Settings) -> datetime | None:

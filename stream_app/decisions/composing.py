@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 
 from stream_app.core.hashing import stable_id
+from stream_app.core.ledger import Ledger
 from stream_app.core.outputs import TIERS, Intervention
 from stream_app.core.times import DAY_MS, HOUR_MS, from_ms
 from stream_app.decisions.catalogue import Action, Catalogue
 from stream_app.decisions.content import content_of
-from stream_app.decisions.courses import Course
+from stream_app.decisions.courses import course_of
 from stream_app.decisions.policy import EPOCH_DAYS, PolicySnapshot, expected_gain
 from stream_app.decisions.telling import PROBABILITY_DIGITS
 from stream_app.decisions.types import DecisionPoint
@@ -15,19 +16,20 @@ from stream_app.decisions.types import DecisionPoint
 
 def intervention_of(
     point: DecisionPoint,
+    ledger: Ledger,
     action: Action,
     alternatives: Mapping[str, float],
     cost: float,
     catalogue: Catalogue,
     policy: PolicySnapshot,
-    course: Course,
+    latest_ms: int | None = None,
 ) -> Intervention:
     """Return the intervention for an action that was drawn.
 
     Parameters
     ----------
-    point
-        Where it was decided.
+    point, ledger
+        Where it was decided, and of whom.
     action
         What was drawn.
     alternatives
@@ -36,12 +38,14 @@ def intervention_of(
         What the budget sets aside for it, shop currency.
     catalogue, policy
         In force.
-    course
-        Where the customer stands.
+    latest_ms
+        It expires by then, whatever the action says, and its content names that day; None: no such limit.
     """
     epoch = point.now_ms // (EPOCH_DAYS * DAY_MS)
     intervention_id = stable_id("int", point.customer_id, epoch, action.name, point.at_ms)
+    course = course_of(point.facts, ledger, point.now_ms, catalogue.incentives)
     expires_ms = point.now_ms + int(action.expires_hours * HOUR_MS)
+    expires_ms = expires_ms if latest_ms is None else min(expires_ms, latest_ms)
     content = content_of(action, point, intervention_id, expires_ms)
     return Intervention(
         intervention_id=intervention_id,

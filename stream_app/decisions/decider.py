@@ -8,6 +8,7 @@ from stream_app.core.ledger import Contact, Ledger, Proposal
 from stream_app.core.outputs import TIERS, Arm, DecisionOutcome, Intervention
 from stream_app.core.partition import PartitionState
 from stream_app.core.times import DAY_MS
+from stream_app.decisions import proposals
 from stream_app.decisions.arms import ARM_CODES, arm_of, enter_experiments
 from stream_app.decisions.catalogue import Action, Catalogue, Signal
 from stream_app.decisions.composing import intervention_of
@@ -24,7 +25,6 @@ from stream_app.decisions.policy import (
     draw,
     prior_snapshot,
 )
-from stream_app.decisions.proposals import PASSING, forget_expired, objection_to, propose, take_approved
 from stream_app.decisions.signals import MEDIUM, URGENT, complained_since, signals_of
 from stream_app.decisions.telling import Versions, is_news, note_told, record_of
 from stream_app.decisions.types import NOTHING, Act, Decision, DecisionPoint, Mode, Quiet, Suppress
@@ -303,13 +303,13 @@ class CatalogueDecider:
         obstacle = reserve_budget(memory, self._budget, cost, now_ms)
         if obstacle is not None:
             return self._later(point, ledger, drawn, "budget", obstacle)
-        course = course_of(point.facts, ledger, now_ms, self.catalogue.incentives)
-        intervention = intervention_of(point, action, drawn.alternatives, cost, self.catalogue, self.policy, course)
+        latest_ms = proposals.latest_answer_ms(action, now_ms if drawn.is_care else ledger.drawn_at_ms)
+        intervention = intervention_of(
+            point, ledger, action, drawn.alternatives, cost, self.catalogue, self.policy, latest_ms
+        )
         if action.mode == "approve":
-            drawn_ms = now_ms if drawn.is_care else ledger.drawn_at_ms
-            intervention = propose(ledger, intervention, drawn.stay_if_approved, drawn_ms, drawn.number)
-            expiry = f"{intervention.expires_at:%Y-%m-%d %H:%M}"
-            sentence = f"{action.name} waits for a person's approval until {expiry} UTC."
+            proposals.propose(ledger, intervention, drawn.stay_if_approved, drawn.number)
+            sentence = proposals.say_waiting(intervention)
             return self._would_be(point, ledger, drawn, contact, "approval", sentence, intervention)
         _close(ledger, drawn)
         ledger.contacts.append(contact)
@@ -321,35 +321,35 @@ class CatalogueDecider:
 
         Otherwise return why it still waits (code and sentence), which is in the way of nothing else, or None.
         """
-        for expired in forget_expired(ledger, point.now_ms):
-            if expired.approved_by:
-                return self._drop(point, ledger, expired, "expired", "it had expired by then.")
+        expired = [each for each in proposals.forget_expired(ledger, point.now_ms) if each.approved_by]
+        if expired:
+            return self._drop(point, ledger, expired, "expired", "it had expired by then.")
         held: tuple[str, str] | None = None
         situation = Situation(point, point.now_ms, ledger, self.catalogue)
         for waiting in [each for each in ledger.proposals if each.approved_by]:
             action = self._by_name.get(waiting.action)
             if action is None:
                 ledger.proposals.remove(waiting)
-                return self._drop(point, ledger, waiting, "drawn_not_eligible", "it is no longer in the catalogue.")
-            objection = objection_to(action, situation)
+                return self._drop(point, ledger, [waiting], "drawn_not_eligible", "it is no longer in the catalogue.")
+            objection = proposals.objection_to(action, situation)
             if objection is None and not self._enabled:
                 objection = ("kill_switch", "Interventions are switched off.")
             if objection is None:
-                intervention = take_approved(ledger, waiting, action.channel, point.now_ms)
+                intervention = proposals.take_approved(ledger, waiting, action.channel, point.now_ms)
                 return Act(intervention, waiting.stay_probability)
-            if objection[0] not in PASSING:
+            if objection[0] not in proposals.PASSING:
                 ledger.proposals.remove(waiting)
-                return self._drop(point, ledger, waiting, *objection)
+                return self._drop(point, ledger, [waiting], *objection)
             if objection[0] == "quiet_hours":
                 self._retry(ledger, situation)
             held = held or objection
         return held
 
-    def _drop(self, point: DecisionPoint, ledger: Ledger, dropped: Proposal, code: str, why: str) -> Suppress:
+    def _drop(self, point: DecisionPoint, ledger: Ledger, dropped: Sequence[Proposal], code: str, why: str) -> Suppress:
         """Tell, whatever was told before, that something approved will not be sent: somebody relies on it."""
         note_told(point, ledger, code)
-        sentence = f"{dropped.action} was approved by {dropped.approved_by} and is not sent: {why}"
-        return Suppress(record_of(point, ledger, self._arm(point), self._versions, code, sentence))
+        told = record_of(point, ledger, self._arm(point), self._versions, code, proposals.say_dropped(dropped, why))
+        return Suppress(told)
 
     def _retry(self, ledger: Ledger, situation: Situation) -> int:
         """Note that a decision that quiet hours stopped is tried again at their end; return when."""

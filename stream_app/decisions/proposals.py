@@ -5,6 +5,8 @@ complaint), and quiet hours. It counts as a contact at the time at which it is s
 taken when it was proposed.
 """
 
+from collections.abc import Iterable
+
 import msgspec
 
 from stream_app.core.ledger import Contact, Ledger, Proposal
@@ -24,27 +26,26 @@ UNNAMED = "somebody"
 """Who approved where the approval does not say."""
 
 
-def propose(
-    ledger: Ledger, intervention: Intervention, stay_probability: float, drawn_ms: int, draw: int
-) -> Intervention:
-    """Keep a proposal until it is answered or expires, and return it as it waits.
+def latest_answer_ms(action: Action, drawn_ms: int) -> int | None:
+    """Return until when an action of a draw may wait for a person; None for one that waits for nobody.
 
-    It expires no later than the attribution window of its draw, number `draw`, made at `drawn_ms`, ends: a
-    contact after that would belong to no outcome.
+    That is the end of the draw's attribution window: a contact after it would belong to no outcome.
     """
-    expires_ms = min(to_ms(intervention.expires_at), drawn_ms + WINDOW_MS)
-    intervention = intervention.model_copy(update={"expires_at": from_ms(expires_ms)})
+    return drawn_ms + WINDOW_MS if action.mode == "approve" else None
+
+
+def propose(ledger: Ledger, intervention: Intervention, stay_probability: float, draw: int) -> None:
+    """Keep what draw number `draw` led to until it is answered or expires."""
     waiting = Proposal(
         intervention_id=intervention.intervention_id,
         action=intervention.action,
         proposed_ms=to_ms(intervention.decided_at),
-        expires_ms=expires_ms,
+        expires_ms=to_ms(intervention.expires_at),
         stay_probability=stay_probability,
         body=intervention.model_dump_json().encode("utf-8"),
         draw=draw,
     )
     ledger.proposals = [*ledger.proposals, waiting][-MAX_WAITING:]
-    return intervention
 
 
 def note_approval(ledger: Ledger, intervention_id: str, by: str) -> bool:
@@ -62,6 +63,16 @@ def forget_expired(ledger: Ledger, now_ms: int) -> list[Proposal]:
     if expired:
         ledger.proposals = [waiting for waiting in ledger.proposals if now_ms < waiting.expires_ms]
     return expired
+
+
+def say_waiting(proposal: Intervention) -> str:
+    """Return the sentence that tells for what and until when a person is asked."""
+    return f"{proposal.action} waits for a person's approval until {proposal.expires_at:%Y-%m-%d %H:%M} UTC."
+
+
+def say_dropped(dropped: Iterable[Proposal], why: str) -> str:
+    """Return the sentence that tells who relies on them that approved proposals are not sent."""
+    return " ".join(f"{each.action} was approved by {each.approved_by} and is not sent: {why}" for each in dropped)
 
 
 def objection_to(action: Action, situation: Situation) -> tuple[str, str] | None:

@@ -39,6 +39,26 @@ def test_nothing_waits_beyond_the_window_in_which_its_contact_would_count(hours:
     assert run.those(Suppress)[-1].suppressed.reason == "expired"
 
 
+@pytest.mark.parametrize(("hours", "waits_days"), [(504, 14), (48, 2)])
+def test_what_is_said_of_the_expiry_is_when_it_expires(hours: float, waits_days: int) -> None:
+    content = next(action for action in SHIPPED.actions if action.name == "loyalty-points").content
+    said = content.model_copy(update={"parameters": {"until": "$expires_on"}}).model_dump(mode="json")
+    _, proposal = proposed(expires_hours=hours, content=said)
+    until = from_ms(NOON_MS + waits_days * DAY_MS)
+    assert proposal.expires_at == until
+    assert proposal.content.parameters == {"until": until.date().isoformat()}
+
+
+def test_all_that_expired_with_an_approval_is_told_at_once() -> None:
+    run, name = approved("care-email", "loyalty-points")
+    run.on([point(customer_id=name, at_ms=NOON_MS + WINDOW_MS), point(customer_id=name, at_ms=NOON_MS + WINDOW_MS)])
+    told = [each.suppressed for each in run.those(Suppress) if each.suppressed.reason == "expired"]
+    assert len(told) == 1
+    for action in ("care-email", "loyalty-points"):
+        assert f"{action} was approved by Ada and is not sent" in told[0].detail
+    assert run.ledgers[name].proposals == []
+
+
 def test_the_last_moment_of_waiting_still_has_an_outcome() -> None:
     run, proposal = proposed(expires_hours=504)
     ledger = run.ledgers[proposal.customer_id]

@@ -62,6 +62,18 @@ def test_the_desk_knows_what_waits_and_what_was_answered() -> None:
     assert (approval.verdict, approval.by) == ("approved", "Bob")
 
 
+def test_a_record_that_cannot_be_read_is_counted_and_hinders_nothing() -> None:
+    told, later = proposals(2)
+    desk = ApprovalDesk()
+    newer = json.dumps({**json.loads(to_json(told)), "a_field_to_come": 1}).encode()
+    for value in (to_json(told)[:-1], newer, b'"approval"', b'"rejected" \xff', b'{"reason": "rejected"}'):
+        desk.take_suppressed(value)
+    desk.take_suppressed(b"{")  # nothing that a desk is about
+    desk.take_suppressed(to_json(later))
+    assert desk.unreadable == 5
+    assert [each.intervention_id for each in desk.waiting(NOW)] == [identity(later)]
+
+
 def test_feedback_that_is_none_approves_nothing_and_hinders_nothing() -> None:
     (proposal,) = proposals(1)
     desk = ApprovalDesk()
