@@ -37,6 +37,7 @@ MOST_GROUPS: Final = 12
 """Groups told apart; whoever declares yet another value counts among the others."""
 OTHER: Final = "other"
 LONGEST_NAME: Final = 64
+_MEANS: Final = ("offers", "errors")
 _NOT_JUDGED: Final = frozenset({UNDECLARED, OTHER})
 
 
@@ -151,8 +152,9 @@ class FairnessWatch:
         return found
 
     def _attribute(self, attribute: str, groups: Mapping[str, GroupTally]) -> AttributeFairness:
+        offers, errors = (_pooled_variance([getattr(tally, what) for tally in groups.values()]) for what in _MEANS)
         shown = {
-            name: self._figures(name, groups[name])
+            name: self._figures(name, groups[name], offers, errors)
             for name in sorted(groups)
             if max(groups[name].windows, groups[name].errors.count, groups[name].offers.count) >= MIN_CUSTOMERS
         }
@@ -168,15 +170,15 @@ class FairnessWatch:
             ),
         )
 
-    def _figures(self, group: str, tally: GroupTally) -> GroupFigures:
+    def _figures(self, group: str, tally: GroupTally, offers: float, errors: float) -> GroupFigures:
         return GroupFigures(
             group=group,
             windows=tally.windows,
             contact_rate=share_interval(tally.contacted, tally.windows, self._alpha),
             offers=tally.offers.count,
-            offer_value=mean_interval(tally.offers, self._alpha),
+            offer_value=mean_interval(tally.offers, self._alpha, least_variance=offers),
             labelled=tally.errors.count,
-            score_error=mean_interval(tally.errors, self._alpha),
+            score_error=mean_interval(tally.errors, self._alpha, least_variance=errors),
         )
 
 
@@ -211,6 +213,12 @@ def _distance(measure: str, groups: Sequence[tuple[str, Interval]], bound: float
     if least <= bound:
         least, estimate, most, one, other = max(pairs, key=lambda pair: pair[1])
     return Comparison(measure, one, other, estimate, least, most, bound, alarm=least > bound)
+
+
+def _pooled_variance(groups: Sequence[Moments]) -> float:
+    """Return the variance within groups: one that has met nothing unusual yet is not surer for it than all are."""
+    free = sum(max(0, group.count - 1) for group in groups)
+    return sum(group.sum_squares for group in groups) / free if free else 0.0
 
 
 def _is_known(interval: Interval) -> bool:

@@ -166,14 +166,15 @@ class DifferenceSequence:
         return (1 - share) * of_treated + share * of_held
 
 
-def mean_interval(values: Moments, alpha: float, planned: int = PLANNED) -> Interval:
+def mean_interval(values: Moments, alpha: float, planned: int = PLANNED, least_variance: float = 0.0) -> Interval:
     """Return the mean of values with bounds that hold at all looks together with probability 1 - `alpha`.
 
-    Theorem 2.2 for a plain mean: asymptotic, hence unknown for the first `WARM_UP` values.
+    Theorem 2.2 for a plain mean: asymptotic, hence unknown for the first `WARM_UP` values. A hundred values that happen
+    to be alike do not mean that all are: `least_variance` is what is known of the variance from elsewhere.
     """
     if values.count < WARM_UP:
         return UNKNOWN
-    half = math.sqrt(values.variance) * half_width_factor(values.count, alpha, planned)
+    half = math.sqrt(max(values.variance, least_variance)) * half_width_factor(values.count, alpha, planned)
     return Interval(values.mean, values.mean - half, values.mean + half)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -12,15 +13,18 @@ from hypothesis import strategies as st
 from stream_app.core.effects import TrainingExample
 from stream_app.core.observations import AFTER_ORDER, ON_CALENDAR
 from stream_app.core.outputs import DecisionOutcome
-from stream_app.core.times import DAY_MS, from_ms
+from stream_app.core.times import DAY_MS
 from stream_app.decisions.fairness import UNDECLARED
 from stream_app.decisions.fairness_report import to_document
 from stream_app.decisions.fairness_watch import MOST_GROUPS, OTHER, FairnessState, FairnessWatch
+from stream_app.decisions.policy import prior_snapshot
 from stream_app.decisions.sequences import share_interval
+from tests.support.decision_shop import CATALOGUE, outcomes
 
 HORIZON, EVERY = 30, 14
 AT_MS = 20_000 * DAY_MS
 TREATED, HELD = 1, 2
+MATURED = next(outcomes(prior_snapshot(CATALOGUE), 1, 1))
 
 
 def example(
@@ -57,16 +61,15 @@ def example(
     )
 
 
-def turns(customer: str, group: str = "", **changes: float) -> Iterator[TrainingExample]:
+def turns(customer: str, group: str = "", **changes: Any) -> Iterator[TrainingExample]:
     """Yield what is observed of a customer until it is its turn: the watch counts exactly one."""
     for look in range(4):
-        yield example(customer, group, at_ms=AT_MS + look * EVERY * DAY_MS, **changes)  # type: ignore[arg-type] - one dict for all
+        yield example(customer, group, at_ms=AT_MS + look * EVERY * DAY_MS, **changes)
 
 
 def outcome(customer: str, group: str, offer: float) -> DecisionOutcome:
-    return DecisionOutcome.model_construct(
-        outcome_id=f"out/{customer}", matured_at=from_ms(AT_MS), sent=True, offer=offer, groups={"gender": group}
-    )
+    told = {"outcome_id": f"out/{customer}", "sent": True, "offer": offer, "groups": {"gender": group}}
+    return MATURED.model_copy(update=told)
 
 
 def watch(state: FairnessState | None = None) -> FairnessWatch:
@@ -153,6 +156,19 @@ def test_each_kind_of_difference_is_found_alone(
     (sentence,) = found.findings
     assert sentence.startswith("gender: ")
     assert found.alarm
+
+
+def test_a_group_that_has_met_no_rare_offer_yet_is_not_surer_than_the_others() -> None:
+    by = watch()
+    rng = np.random.default_rng(5)
+    for number in range(2_000):
+        by.add_outcome(outcome(f"a{number}", "a", 100.0 if rng.random() < 0.02 else 1.0))
+    for number in range(120):
+        by.add_outcome(outcome(f"b{number}", "b", 1.0))
+    (attribute,) = by.report().attributes
+    low, high = (next(g for g in attribute.groups if g.group == name).offer_value for name in "ba")
+    assert low.estimate < 0.5 * high.estimate
+    assert not by.report().alarm
 
 
 def test_a_contact_that_keeps_a_customer_is_no_error_of_the_score() -> None:
