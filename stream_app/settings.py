@@ -99,10 +99,11 @@ class Settings(BaseSettings):
     catalogue_poll_seconds: Annotated[float, Field(gt=0)] = Field(
         default=5, description="Seconds between looks at the catalogue's file; a changed one is taken over at once."
     )
-    policy: Literal["learned", "catalogue"] = Field(
+    policy: Literal["learned", "q_learning", "catalogue"] = Field(
         default="learned",
-        description="What is believed of actions: learned: what the trainer publishes, until then the catalogue's own "
-        "beliefs; catalogue: those for good. A policy_file stands above both.",
+        description="What is believed of actions: learned: what the trainer's bandit publishes, until then the "
+        "catalogue's own beliefs; q_learning: the same of what it learned over sequences of contacts; catalogue: the "
+        "catalogue's for good. A policy_file stands above all.",
     )
     policy_file: Path | None = Field(
         default=None, description="Serve the learned policy in this file only (`stream-app policy learn`)."

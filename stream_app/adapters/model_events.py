@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaProducer, ConsumerRecord
 from stream_app.adapters.clients import client_arguments
 from stream_app.adapters.model_registry import ModelRecord
 from stream_app.adapters.topic_reading import read_topics
-from stream_app.core.model_events import ModelEvent, Wish
+from stream_app.core.model_events import ModelEvent, PolicyStep, Wish
 from stream_app.core.topics import Topic
 from stream_app.settings import Settings
 from stream_app.wire.encode import to_json
@@ -86,6 +86,22 @@ def request_of(wish: Wish, horizon_days: int, by: str, now: datetime, challenger
         by=by,
         challenger=challenger,
         wish=wish,
+        reason=reason,
+    )
+
+
+def policy_event_of(
+    step: PolicyStep, horizon_days: int, policy: str, former: str, by: str, now: datetime, reason: str
+) -> ModelEvent:
+    """Return what a person did to the policy that workers follow, under an id of its own."""
+    return ModelEvent(
+        event_id=f"pol_{uuid4().hex[:24]}",
+        kind=step,
+        horizon_days=horizon_days,
+        at=now,
+        by=by,
+        policy=policy,
+        former=former,
         reason=reason,
     )
 

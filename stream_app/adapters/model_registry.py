@@ -2,8 +2,9 @@
 
 Keys are `<model>/<version>` for a snapshot, `served/<horizon>` for the trainer's pointer to its newest, and
 `pinned/<horizon>` for a person's choice, which stands above the trainer's until it is taken back (a tombstone). A
-pointer is written after the snapshot that it names: who reads in order never meets one that dangles. `policy/learned`
-is the newest policy that the trainer learned, `report/<name>` what it has to report.
+pointer is written after the snapshot that it names: who reads in order never meets one that dangles. `policy/...`,
+`policies/...` and `pinned/policy` are about learned policies (`policy_versions`), `report/<name>` is what the trainer
+has to report.
 """
 
 import hashlib
@@ -13,30 +14,40 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from stream_app.core.topics import Topic
-from stream_app.decisions.policy import PolicyError, PolicySnapshot
-from stream_app.decisions.policy_record import decode_policy, encode_policy
+from stream_app.adapters.model_records import (
+    DIGEST_HEADER,
+    POSITIONS_HEADER,
+    PRIOR,
+    ModelRecord,
+    ModelRefusedError,
+    RefusalCode,
+    Stored,
+    is_damaged,
+    stored_of,
+)
+from stream_app.adapters.policy_versions import PolicyVersions
 from stream_app.learning.snapshot import ModelSnapshot, SnapshotRefusedError, decode_snapshot, encode_snapshot
 
-DIGEST_HEADER: Final = "sha256"
-POSITIONS_HEADER: Final = "positions"
-"""How far the trainer had read when it published, as JSON: offsets by topic role and partition."""
-_HEADERS_READ: Final = frozenset({DIGEST_HEADER, POSITIONS_HEADER})
-PRIOR: Final = "prior"
-"""What `STREAM_APP_PINNED_MODEL` and a pin say to serve no learned model."""
+__all__ = [
+    "POSITIONS_HEADER",
+    "PRIOR",
+    "REPORT",
+    "Choice",
+    "ChosenBy",
+    "ModelRecord",
+    "ModelRefusedError",
+    "ModelRegistry",
+    "PointerKind",
+    "RefusalCode",
+    "Stored",
+    "pointer_record",
+    "report_record",
+    "snapshot_record",
+    "tombstone",
+]
 
 PointerKind = Literal["served", "pinned"]
 ChosenBy = Literal["setting", "pin", "trainer", "nobody"]
-RefusalCode = Literal["missing", "damaged", "invalid", "horizon"]
-
-
-class ModelRecord(NamedTuple):
-    """One record for the topic; `value` None is a tombstone."""
-
-    key: bytes
-    value: bytes | None
-    headers: list[tuple[str, bytes]]
-    topic: Topic = Topic.SNAPSHOTS
 
 
 class Choice(NamedTuple):
@@ -50,33 +61,6 @@ REPORT: Final = "report"
 """Kind of the records that hold what a pupil of the trainer reports, as JSON, for every worker to show."""
 
 
-POLICY: Final = "policy"
-"""Kind of the record that holds the policy that the trainer learned."""
-LEARNED_POLICY: Final = "learned"
-
-
-class Stored(NamedTuple):
-    """One snapshot as it stands in the topic, not yet decoded."""
-
-    model: str
-    version: str
-    value: bytes
-    digest: str
-    """SHA-256 that the publisher noted; empty if it noted none."""
-    stored_at_ms: int
-    """Timestamp of the record: wall time of publication."""
-    positions: str = ""
-    """How far the trainer had read, as JSON; empty where it was not noted."""
-
-
-class ModelRefusedError(Exception):
-    """A snapshot that is not served; `code` for the metric, the message for the log."""
-
-    def __init__(self, code: RefusalCode, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
 class ModelRegistry:
     """The fold of the topic. Feed it every record in the order of the log."""
 
@@ -85,8 +69,7 @@ class ModelRegistry:
         """By version, oldest first."""
         self.reports: dict[str, bytes] = {}
         """The newest of each kind, by its name."""
-        self.policy: Stored | None = None
-        """The newest learned policy, not yet decoded; None before the first, and when it was taken back."""
+        self.policies = PolicyVersions()
         self._pointers: dict[tuple[str, int], str] = {}
 
     def apply(
@@ -100,17 +83,16 @@ class ModelRegistry:
         kind, slash, name = (key or b"").decode("utf-8", "replace").partition("/")
         if not slash:
             return
+        if self.policies.apply(kind, name, value, headers, timestamp_ms):
+            return
         if kind in {"served", "pinned"}:
             self._apply_pointer(kind, name, value)
         elif kind == REPORT:
             self.reports[name] = value or b""
-        elif kind == POLICY:
-            if name == LEARNED_POLICY:
-                self.policy = None if value is None else _stored(kind, name, value, headers, timestamp_ms)
         else:
             self.snapshots.pop(name, None)
             if value is not None:
-                self.snapshots[name] = _stored(kind, name, value, headers, timestamp_ms)
+                self.snapshots[name] = stored_of(kind, name, value, headers, timestamp_ms)
 
     def pointer(self, kind: PointerKind, horizon_days: int) -> str:
         """Return the version that a pointer names; empty if there is none."""
@@ -147,7 +129,7 @@ class ModelRegistry:
         if stored is None:
             known = ", ".join(list(self.snapshots)[-5:]) or "none"
             raise ModelRefusedError("missing", f"no snapshot {version!r} is on the topic (newest: {known})")
-        if stored.digest and stored.digest != hashlib.sha256(stored.value).hexdigest():
+        if is_damaged(stored):
             raise ModelRefusedError("damaged", f"snapshot {version}: its bytes do not fit the SHA-256 beside them")
         try:
             snapshot = decode_snapshot(stored.value, key)
@@ -161,24 +143,6 @@ class ModelRegistry:
             )
         return snapshot
 
-    def load_policy(self, key: bytes) -> PolicySnapshot | None:
-        """Decode and check the learned policy; None where there is none.
-
-        Raises
-        ------
-        ModelRefusedError
-            If it is damaged, not ours, or nothing that this build can decide by.
-        """
-        stored = self.policy
-        if stored is None:
-            return None
-        if stored.digest and stored.digest != hashlib.sha256(stored.value).hexdigest():
-            raise ModelRefusedError("damaged", "learned policy: its bytes do not fit the SHA-256 beside them")
-        try:
-            return decode_policy(stored.value, key)
-        except PolicyError as error:
-            raise ModelRefusedError("invalid", f"learned policy: {error}") from error
-
     def _apply_pointer(self, kind: str, horizon: str, value: bytes | None) -> None:
         if not horizon.isascii() or not horizon.isdigit():
             return
@@ -190,13 +154,6 @@ class ModelRegistry:
         except (msgspec.DecodeError, UnicodeDecodeError):
             return
         self._pointers[kind, int(horizon)] = named.get("version", "")
-
-
-def _stored(
-    kind: str, name: str, value: bytes, headers: Iterable[tuple[str, bytes | None]], timestamp_ms: int
-) -> Stored:
-    told = {header: (item or b"").decode("ascii", "replace") for header, item in headers if header in _HEADERS_READ}
-    return Stored(kind, name, value, told.get(DIGEST_HEADER, ""), timestamp_ms, told.get(POSITIONS_HEADER, ""))
 
 
 def snapshot_record(snapshot: ModelSnapshot, key: bytes) -> ModelRecord:
@@ -215,13 +172,6 @@ def pointer_record(kind: PointerKind, horizon_days: int, version: str) -> ModelR
     """Return the record that points to a version, or takes the pointer back when `version` is empty."""
     value = json.dumps({"version": version}).encode() if version else None
     return ModelRecord(f"{kind}/{horizon_days}".encode(), value, [])
-
-
-def policy_record(policy: PolicySnapshot, key: bytes) -> ModelRecord:
-    """Return the record of a learned policy, signed if there is a key; it replaces the one before."""
-    value = encode_policy(policy, key)
-    digest = hashlib.sha256(value).hexdigest().encode("ascii")
-    return ModelRecord(f"{POLICY}/{LEARNED_POLICY}".encode(), value, [(DIGEST_HEADER, digest)])
 
 
 def report_record(name: str, value: bytes) -> ModelRecord:

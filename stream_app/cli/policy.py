@@ -12,14 +12,14 @@ from rich.table import Table
 from stream_app.adapters.assembly import engine_of
 from stream_app.adapters.event_files import merge_by_event_time
 from stream_app.adapters.model_registry import ModelRefusedError
-from stream_app.cli import policy_prove
+from stream_app.cli import policy_history, policy_prove
 from stream_app.cli.errors import CommandError, ExitCode
 from stream_app.cli.files import open_files, progress_over
+from stream_app.cli.policy_history import Method, method_of
 from stream_app.cli.registry import registry_on_topic
 from stream_app.cli.report import Log, console, matured, report
 from stream_app.core.effects import Output, TrainingExample
 from stream_app.core.outputs import TIERS, DecisionOutcome, Intervention, SuppressedIntervention
-from stream_app.decisions.bandit import PolicyLearner
 from stream_app.decisions.catalogue import Catalogue, CatalogueError, load_catalogue, load_shipped_catalogue
 from stream_app.decisions.courses import Course
 from stream_app.decisions.difference import DecisionLog, PolicyDifference, difference
@@ -28,10 +28,14 @@ from stream_app.decisions.offpolicy import Estimate, UnsupportedPolicyError, eva
 from stream_app.decisions.policy import PolicyError, PolicySnapshot, choose_by, load_policy, prior_snapshot
 from stream_app.engine.replay import OutputSink, Replay, SourceRecord
 from stream_app.settings import Settings, load_settings
+from stream_app.worker.policy_pupil import LEARNERS
 
 app = typer.Typer(no_args_is_help=True, help="Check, compare, judge and learn policies; measure their lift.")
 app.command("lift")(report)
 app.command("prove")(policy_prove.command)
+app.command("history")(policy_history.history)
+app.command("pin")(policy_history.pin)
+app.command("rollback")(policy_history.rollback)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 CatalogueFile = Annotated[
@@ -127,10 +131,13 @@ def learn(
     out: Annotated[Path, typer.Option(help="Where the learned policy goes (JSON).")],
     log: Log = None,
     catalogue: CatalogueFile = None,
+    method: Annotated[
+        Method, typer.Option(help="learned: a bandit; q_learning: over sequences of contacts, what follows counts too.")
+    ] = Method.LEARNED,
 ) -> None:
     """Learn from matured decisions which action helps whom; the catalogue's uplifts are the prior."""
     settings = load_settings()
-    learner = PolicyLearner(_catalogue(catalogue, settings))
+    learner = LEARNERS[method.name_of_policies](_catalogue(catalogue, settings))
     total = 0
     for outcome in matured(log, settings):
         total += 1
@@ -143,11 +150,15 @@ def learn(
 
 
 @app.command()
-def fetch(out: Annotated[Path, typer.Argument(help="Where the policy goes (JSON).")]) -> None:
-    """Save the policy that the trainer published: to judge it, or to pin workers to it (STREAM_APP_POLICY_FILE)."""
+def fetch(
+    out: Annotated[Path, typer.Argument(help="Where the policy goes (JSON).")],
+    version: Annotated[str, typer.Option(help="A named version (`policy history`); absent: what workers follow.")] = "",
+) -> None:
+    """Save a policy that the trainer published: to judge it, or to serve it from a file (STREAM_APP_POLICY_FILE)."""
     settings = load_settings()
     try:
-        policy = registry_on_topic(settings).load_policy(settings.model_key.get_secret_value().encode())
+        policies, key = registry_on_topic(settings).policies, settings.model_key.get_secret_value().encode()
+        policy = policies.load(version, key) if version else policies.load_chosen(method_of(settings), key)
     except ModelRefusedError as error:
         raise CommandError(str(error)) from error
     if policy is None:

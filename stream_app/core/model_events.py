@@ -9,7 +9,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from stream_app.core.events import Identifier
 
-EventKind = Literal["requested", "reviewed", "proposed", "promoted", "rolled_back", "declined", "refused"]
+PolicyStep = Literal["policy_pinned", "policy_released", "policy_rolled_back"]
+EventKind = Literal["requested", "reviewed", "proposed", "promoted", "rolled_back", "declined", "refused"] | PolicyStep
 Wish = Literal["promote", "approve", "decline", "rollback"]
 
 
@@ -45,10 +46,11 @@ class ModelEvent(_Told):
     at: AwareDatetime = Field(description="Event time of the labels for the trainer's own, wall time of a request.")
     by: str = Field(description="Who: evidence, or a person's name.")
     champion: str = Field(default="", description="Model that serves after this event.")
-    former: str = Field(default="", description="Model that served before; empty where nothing changed.")
+    former: str = Field(default="", description="What served before; empty where nothing changed.")
     challenger: str = Field(default="", description="Model that this is about, where it is one.")
     wish: Wish | None = Field(default=None, description="What is asked for, in a request.")
     answers: str = Field(default="", description="The request that led to this.")
     reason: str = Field(default="", description="Why, in a sentence.")
     standings: tuple[Standing, ...] = Field(default=(), description="All comparisons at this time.")
+    policy: str = Field(default="", description="Learned policy that workers follow from now on; prior: the catalogue.")
     selection: dict[str, str] = Field(default={}, description="Model by segment, where a bandit selects.")

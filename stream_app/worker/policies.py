@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 from stream_app.adapters.logs import fields
 from stream_app.adapters.metrics import Recorder
-from stream_app.adapters.model_registry import ModelRefusedError, ModelRegistry, Stored
+from stream_app.adapters.model_registry import ModelRefusedError, ModelRegistry
+from stream_app.adapters.policy_versions import PolicyChoice
 from stream_app.decisions.policy import PolicySnapshot
 from stream_app.decisions.types import Decider
 from stream_app.settings import Settings
@@ -19,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 class PolicyFollower:
     """Looks at the registry whenever something was read, and hands over a decider for each new policy.
+
+    A version that a person pinned stands above what the trainer learned, until the pin is released.
 
     Beliefs of actions that the catalogue does not have are ignored; of an action that the policy does not know, what
     the catalogue says is believed. Where a file or the setting pins the beliefs, nothing is followed.
@@ -45,13 +48,14 @@ class PolicyFollower:
         on_decider: Callable[[Decider], None],
         metrics: Recorder,
     ) -> None:
-        self.follows = settings.policy == "learned" and settings.policy_file is None
+        self.follows = settings.policy != "catalogue" and settings.policy_file is None
+        self._method = settings.policy
         self._key = settings.model_key.get_secret_value().encode()
         self._version = version
         self._decider_for = decider_for
         self._on_decider = on_decider
         self._metrics = metrics
-        self._seen: Stored | None = None
+        self._seen: PolicyChoice | None = None
         self._is_learned = False
         metrics.gauge("policy_info", 1, version=version)
 
@@ -62,18 +66,19 @@ class PolicyFollower:
 
     def look(self, registry: ModelRegistry) -> bool:
         """Take in what the topic says by now; return whether another policy is in force because of it."""
-        if not self.follows or registry.policy is self._seen:
+        policies = registry.policies
+        if not self.follows or policies.choice(self._method) == self._seen:
             return False
-        self._seen = registry.policy
+        self._seen = policies.choice(self._method)
         try:
-            policy = registry.load_policy(self._key)
+            policy = policies.load_chosen(self._method, self._key)
         except ModelRefusedError as error:
             self._metrics.count("policies_refused", reason=error.code)
             logger.error(  # noqa: TRY400 - the message says it all
                 "policy not taken over, %s stays in force: %s", self._version, error, extra=fields(reason=error.code)
             )
             return False
-        # None: somebody took it back, by a tombstone. The catalogue is believed again.
+        # None: somebody pinned the prior, or took the policy back by a tombstone. The catalogue is believed again.
         is_other = self._is_learned if policy is None else policy.version != self._version
         if is_other:
             self._put_into_force(policy)

@@ -8,22 +8,34 @@ published is their setting (STREAM_APP_POLICY); the trainer learns in any case.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from stream_app.adapters.assembly import catalogue_of
-from stream_app.adapters.model_registry import policy_record
+from stream_app.adapters.metrics_catalogue import GaugeName
+from stream_app.adapters.policy_versions import PolicyMethod, policy_records
 from stream_app.core.outputs import DecisionOutcome
 from stream_app.core.topics import Topic
 from stream_app.decisions.bandit import PolicyLearner
 from stream_app.decisions.catalogue import Catalogue, CatalogueError
+from stream_app.decisions.q_learning import QLearner
 from stream_app.decisions.repeats import is_first
 from stream_app.settings import Settings
 from stream_app.worker.pupils import Lesson, Measure, Publication, PupilKind
 
-NAME: Final = "policy"
+Learner = PolicyLearner | QLearner
+LEARNERS: Final[Mapping[PolicyMethod, Callable[[Catalogue], Learner]]] = {
+    "learned": PolicyLearner,
+    "q_learning": QLearner,
+}
+NAMES: Final[Mapping[PolicyMethod, str]] = {"learned": "policy", "q_learning": "q_policy"}
+"""Of the pupils, in the trainer's checkpoint."""
+_GAUGES: Final[Mapping[PolicyMethod, GaugeName]] = {
+    "learned": "policy_learned_outcomes",
+    "q_learning": "q_policy_learned_outcomes",
+}
 TOPICS: Final = frozenset({Topic.OUTCOMES})
 LEAST_NEW: Final = 20
 """Fewer new decisions tell too little to change what all workers believe."""
@@ -41,10 +53,12 @@ class _Saved(msgspec.Struct, array_like=True):
 
 
 class PolicyPupil:
-    """Teaches a `PolicyLearner`.
+    """Teaches a learner of policies: the bandit, or the one over sequences.
 
     Parameters
     ----------
+    method
+        Which.
     catalogue_now
         Reads the catalogue; its uplifts are the priors. Outcomes of actions that it does not have are passed over, and
         what was learned of an action that left it is forgotten.
@@ -59,10 +73,17 @@ class PolicyPupil:
         The catalogue cannot be used. Once it runs, a wrong one changes nothing.
     """
 
-    def __init__(self, catalogue_now: Callable[[], Catalogue], key: bytes = b"", saved: _Saved | None = None) -> None:
+    def __init__(
+        self,
+        method: PolicyMethod,
+        catalogue_now: Callable[[], Catalogue],
+        key: bytes = b"",
+        saved: _Saved | None = None,
+    ) -> None:
+        self._method: PolicyMethod = method
         self._catalogue_now = catalogue_now
         self._catalogue = catalogue_now()
-        self._learner = PolicyLearner(self._catalogue)
+        self._learner = LEARNERS[method](self._catalogue)
         self._met: set[str] = set()
         """Versions that decisions were taken by; with overrides, so they are not those of the file."""
         self._key = key
@@ -78,7 +99,7 @@ class PolicyPupil:
                 logger.warning("the policy is learned anew: %s", error)
 
     @classmethod
-    def kind(cls, settings: Settings) -> PupilKind:
+    def kind(cls, settings: Settings, method: PolicyMethod = "learned") -> PupilKind:
         """Return the kind of pupil for the trainer's list; raises CatalogueError for a wrong catalogue."""
         catalogue_of(settings)
         key = settings.model_key.get_secret_value().encode()
@@ -87,9 +108,9 @@ class PolicyPupil:
             return catalogue_of(settings)
 
         def restored(body: bytes) -> PolicyPupil:
-            return cls(catalogue_now, key, msgspec.msgpack.decode(body, type=_Saved))
+            return cls(method, catalogue_now, key, msgspec.msgpack.decode(body, type=_Saved))
 
-        return PupilKind(NAME, TOPICS, lambda: cls(catalogue_now, key), restored)
+        return PupilKind(NAMES[method], TOPICS, lambda: cls(method, catalogue_now, key), restored)
 
     def learn(self, topic: Topic, lessons: Sequence[Lesson]) -> int:
         """Take in matured decisions one by one, so that blocks leave no trace; return how many were new."""
@@ -113,7 +134,7 @@ class PolicyPupil:
             return
         if catalogue.version == self._catalogue.version:
             return
-        learner = PolicyLearner(catalogue)
+        learner = LEARNERS[self._method](catalogue)
         learner.restore(self._learner.sums())
         self._catalogue, self._learner, self._published = catalogue, learner, 0
         logger.info("policy learned for catalogue %s from here on", catalogue.version)
@@ -127,8 +148,8 @@ class PolicyPupil:
         """Return what is believed now."""
         policy = self._learner.snapshot()
         self._published = self._learner.learned
-        measures = (Measure("policy_learned_outcomes", self._published),)
-        return Publication(policy.version, (policy_record(policy, self._key),), measures)
+        measures = (Measure(_GAUGES[self._method], self._published),)
+        return Publication(policy.version, policy_records(policy, self._key, self._method), measures)
 
     def checkpoint(self) -> bytes:
         """Return the sums and which decisions are in them."""

@@ -50,7 +50,8 @@ def pupils_of(settings: Settings) -> list[PupilKind]:
     return [
         ChampionPupil.kind_of(settings),
         LiftPupil.kind(settings),
-        PolicyPupil.kind(settings),
+        PolicyPupil.kind(settings, "learned"),
+        PolicyPupil.kind(settings, "q_learning"),
         FairnessPupil.kind(settings),
         *(FurtherPupil.kind_of(settings, days) for days in settings.extra_horizons_days),
     ]

@@ -15,6 +15,7 @@ from stream_app.adapters.model_registry import (
     ModelRegistry,
     tombstone,
 )
+from stream_app.adapters.policy_versions import POLICIES
 from stream_app.core.topics import Topic
 from stream_app.settings import Settings
 from stream_app.worker.pupils import Publication
@@ -73,6 +74,9 @@ class ModelPublisher:
         if publication.horizon_days is not None:
             for model, version in await self._surplus(publication.horizon_days):
                 await self._send(tombstone(model, version))
+        if any(record.key.startswith(f"{POLICIES}/".encode()) for record in publication.records):
+            for record in (await self._read()).policies.surplus():
+                await self._send(record)
         return sum(sizes)
 
     async def _surplus(self, horizon_days: int) -> list[tuple[str, str]]:
@@ -81,16 +85,19 @@ class ModelPublisher:
         Asked of the topic itself, because it may hold what an earlier trainer published, and pins are set by people.
         Read once from its beginning, and then on.
         """
-        registry = self._registry
-        if self._reader is None:
-            self._reader = AIOKafkaConsumer(self._settings.topic(Topic.SNAPSHOTS), **self._arguments, **READING)
-            await self._reader.start()
-        await read_started(self._reader, registry)
+        registry = await self._read()
         ours = [
             stored for version, stored in registry.snapshots.items() if self._horizon(registry, version) == horizon_days
         ]
         pointed = {registry.pointer("pinned", horizon_days), registry.pointer("served", horizon_days)}
         return [(stored.model, stored.version) for stored in ours[: -self._kept] if stored.version not in pointed]
+
+    async def _read(self) -> ModelRegistry:
+        if self._reader is None:
+            self._reader = AIOKafkaConsumer(self._settings.topic(Topic.SNAPSHOTS), **self._arguments, **READING)
+            await self._reader.start()
+        await read_started(self._reader, self._registry)
+        return self._registry
 
     def _horizon(self, registry: ModelRegistry, version: str) -> int | None:
         try:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from stream_app.adapters.assembly import DeciderMaker
-from stream_app.adapters.model_registry import policy_record
+from stream_app.adapters.policy_versions import policy_record
 from stream_app.cli.main import main
 from stream_app.decisions.policy import load_policy
 from stream_app.settings import Settings

@@ -11,7 +11,8 @@ from pydantic import SecretStr
 
 from stream_app.adapters.assembly import DeciderMaker
 from stream_app.adapters.metrics import Metrics
-from stream_app.adapters.model_registry import ModelRecord, ModelRegistry, policy_record
+from stream_app.adapters.model_registry import ModelRecord, ModelRegistry
+from stream_app.adapters.policy_versions import policy_pin, policy_record, policy_records
 from stream_app.core.ledger import Ledger
 from stream_app.core.partition import PartitionState
 from stream_app.core.records import Record
@@ -19,6 +20,7 @@ from stream_app.core.times import DAY_MS
 from stream_app.decisions.catalogue import Catalogue, shipped_catalogue_file
 from stream_app.decisions.decider import CatalogueDecider
 from stream_app.decisions.policy import CONTEXT, Belief, PolicySnapshot, choose, prior_snapshot
+from stream_app.decisions.q_learning import QLearner
 from stream_app.decisions.types import Act, Decider
 from stream_app.engine.shard import DictStore
 from stream_app.settings import Settings
@@ -170,6 +172,37 @@ def test_a_file_and_a_setting_stand_above_what_is_published(tmp_path: Path) -> N
         assert not served.publish(policy_record(learned("learned-1"), b""))
         assert served.version == version
         assert f'stream_app_policy_info{{version="{version}"}} 1.0' in served.shown()
+
+
+def test_a_pin_stands_above_what_is_learned_until_it_is_released() -> None:
+    served = Served()
+    for number in (1, 2):
+        for record in policy_records(learned(f"learned-{number}", coupon_10=kept(means=number / 100)), KEY):
+            served.publish(record)
+    assert served.publish(policy_pin("learned-1"))
+    assert served.version == "learned-1"
+    assert not served.publish(policy_record(learned("learned-3"), KEY))
+    assert not served.publish(policy_pin("learned-9"))
+    assert served.version == "learned-1"
+    assert 'stream_app_policies_refused_total{reason="missing"} 1.0' in served.shown()
+    assert served.publish(policy_pin("prior"))
+    assert served.version == PRIOR.version
+    assert served.publish(policy_pin(""))
+    assert served.version == "learned-3"
+
+
+def test_workers_follow_the_method_that_they_are_set_to() -> None:
+    served = Served(Settings(policy="q_learning", model_key=SecretStr(KEY.decode())))
+    sequential = QLearner(SHIPPED).snapshot()
+    assert not served.publish(policy_record(learned("learned-1"), KEY))
+    assert served.publish(policy_record(sequential, KEY, "q_learning"))
+    assert served.version == sequential.version
+    ledgers = {f"c{number}": Ledger() for number in range(40)}
+    for customer, ledger in ledgers.items():
+        served.deciders[-1].decide(point(customer_id=customer), ledger, PartitionState(population={}))
+    drawn = [draw for ledger in ledgers.values() for draw in ledger.open_draws]
+    assert {draw.policy_version for draw in drawn} == {sequential.version}
+    assert all(sum(draw.alternatives.values()) == pytest.approx(1.0) for draw in drawn)
 
 
 def test_a_changed_catalogue_keeps_the_learned_policy_and_the_other_way_round() -> None:

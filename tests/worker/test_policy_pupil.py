@@ -19,11 +19,13 @@ from stream_app.decisions.bandit import PolicyLearner
 from stream_app.decisions.catalogue import shipped_catalogue_file
 from stream_app.decisions.policy import PolicyError, PolicySnapshot, prior_snapshot
 from stream_app.decisions.policy_record import decode_policy
+from stream_app.decisions.q_learning import QLearner
 from stream_app.settings import Settings
 from stream_app.worker.policy_pupil import LEAST_NEW, PolicyPupil
 from stream_app.worker.pupils import Publication, Pupil
 from stream_app.worker.trainer import pupils_of
 from stream_app.worker.trainer_run import TrainingRun
+from tests.support import tiring_shop
 from tests.support.decision_shop import CATALOGUE, outcomes
 from tests.support.decisions import SHIPPED
 
@@ -44,8 +46,10 @@ def policy_in(publication: Publication, key: bytes = b"key") -> PolicySnapshot:
     for record in publication.records:
         registry.apply(record.key, record.value, record.headers, 1)
     assert not registry.snapshots
-    assert registry.policy is not None
-    return decode_policy(registry.policy.value, key)
+    [newest] = registry.policies.newest.values()
+    policy = decode_policy(newest.value, key)
+    assert registry.policies.load(policy.version, key) == policy
+    return policy
 
 
 ALL_AT_ONCE = policy_in(taught(TOLD).publication())
@@ -145,6 +149,26 @@ def test_a_new_action_is_learned_without_a_restart_and_a_wrong_catalogue_changes
     assert sum(after["coupon-11"].deviations) < sum(before["coupon-11"].deviations)
 
 
+def test_sequences_are_learned_beside_and_published_under_a_name_of_their_own() -> None:
+    kind = PolicyPupil.kind(Settings(model_key=SecretStr("key")), "q_learning")
+    steps = list(tiring_shop.outcomes(prior_snapshot(tiring_shop.CATALOGUE), 60, 5, 1))
+    whole = taught(steps, pupil=kind.fresh())
+    halves = taught(steps[140:], pupil=kind.restored(taught(steps[:150], [40, 41], kind.fresh()).checkpoint()))
+    publication = whole.publication()
+    assert halves.publication() == publication
+    assert halves.checkpoint() == whole.checkpoint()
+    learner = QLearner(SHIPPED)
+    for step in steps:
+        assert learner.learn(step)
+    assert policy_in(publication) == learner.snapshot()
+    assert [record.key for record in publication.records] == [
+        f"policies/q_learning/{publication.version}".encode(),
+        b"policy/q_learning",
+    ]
+    assert all(len(record.value or b"") < 1_000_000 for record in publication.records)
+    assert taught(TOLD, pupil=kind.fresh()).is_due() is False  # logged without the course
+
+
 def test_sums_of_another_context_are_left_behind_with_a_word(caplog: pytest.LogCaptureFixture) -> None:
     sums, told = msgspec.msgpack.decode(taught(TOLD).checkpoint(), strict=False)
     body = msgspec.msgpack.encode([{**sums, "context": ["x"]}, told])
@@ -159,9 +183,11 @@ def test_what_is_published_is_signed_shown_and_fits_into_a_record() -> None:
     assert publication.version == ALL_AT_ONCE.version
     with pytest.raises(PolicyError, match="STREAM_APP_MODEL_KEY"):
         policy_in(publication, b"another")
-    [record] = publication.records
-    assert record.key == b"policy/learned"
-    assert len(record.value or b"") < 1_000_000
+    named, newest = publication.records
+    assert named.key == f"policies/learned/{ALL_AT_ONCE.version}".encode()
+    assert newest.key == b"policy/learned"
+    assert named.value == newest.value
+    assert len(newest.value or b"") < 1_000_000
     metrics = Metrics("trainer")
     for measure in publication.measures:
         metrics.gauge(measure.name, measure.value, **measure.labels)
