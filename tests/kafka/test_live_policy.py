@@ -1,9 +1,11 @@
 """Trainer and worker live: matured decisions change what the worker believes, and a restart learns none twice."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from pydantic import SecretStr
 
+from stream_app.adapters.policy_versions import policy_pin
 from stream_app.core.outputs import DecisionOutcome
 from stream_app.core.times import DAY_MS
 from stream_app.core.topics import Topic
@@ -11,6 +13,7 @@ from stream_app.decisions.bandit import PolicyLearner
 from stream_app.decisions.policy import prior_snapshot
 from stream_app.settings import Settings
 from stream_app.worker.run import Worker
+from stream_app.worker.trainer_publish import ModelPublisher
 from tests.support import kafka as bench
 from tests.support.decision_shop import CATALOGUE, outcomes
 from tests.support.decisions import SHIPPED
@@ -34,6 +37,10 @@ def believed(told: Sequence[DecisionOutcome]) -> str:
     for outcome in told:
         learner.learn(outcome)
     return learner.snapshot().version
+
+
+def follows(worker: Worker, version: str) -> bool:
+    return worker.policies.version == version
 
 
 async def note(settings: Settings, worker: Worker, day: int) -> str:
@@ -62,8 +69,13 @@ async def test_a_worker_follows_what_the_trainer_learned_over_restarts_of_both(n
             second = believed(TOLD)
             await bench.until(lambda: worker.policies.version == second, "the worker follows again")
         assert await note(settings, worker, 3) == second
+        for pinned, followed in ((first, first), ("", second)):
+            async with ModelPublisher(settings) as publisher:
+                await publisher.send(policy_pin(pinned))
+            await bench.until(partial(follows, worker, followed), "the worker follows the pin, and its release")
+        assert await note(settings, worker, 4) == second
 
     refusing = settings.model_copy(update={"model_key": SecretStr("another")})
     async with bench.worker_of(refusing) as worker:
-        assert await note(refusing, worker, 4) == prior_snapshot(SHIPPED).version
+        assert await note(refusing, worker, 5) == prior_snapshot(SHIPPED).version
         assert 'policies_refused_total{reason="invalid"} 1.0' in worker.metrics.page().decode()
