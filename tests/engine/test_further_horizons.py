@@ -99,6 +99,23 @@ def test_recovered_shards_go_on_as_if_nothing_had_happened(log: list[Record]) ->
 
 
 @LAWS
+@given(log=event_logs())
+def test_switched_off_it_ends_with_the_last_label(log: list[Record]) -> None:
+    half = len(log) // 2
+    begun = run(log[:half], [], _engine()).shard
+    engine = build_engine()
+    shard = engine.open_shard(0, begun.store, begun.memory)
+    engine.process(shard, log[half:])
+
+    waiting = sum(len(state.further or []) for _, state in shard.store.items())
+    handed = [output.body for output in engine.advance(shard, END_MS).outputs]
+
+    told = [body for body in handed if isinstance(body, TrainingExample) and body.horizon_days != 30]
+    assert len(told) == waiting
+    assert all(state.further is None for _, state in shard.store.items())
+
+
+@LAWS
 @given(log=unordered_logs())
 def test_a_further_horizon_learns_what_it_would_learn_as_the_only_one(log: list[Record]) -> None:
     both = EnginePolicy(horizon_days=30, allowed_lateness_ms=2 * HOUR_MS, thin=False)
