@@ -15,6 +15,7 @@ from stream_app.cli.json_ready import json_ready
 from stream_app.settings import Settings, load_settings
 from stream_app.simulation.config import Drift, ShopConfig
 from stream_app.simulation.drift_proof import prove_drift
+from stream_app.simulation.fairness_proof import prove_fairness
 from stream_app.simulation.learning_loop import run_with_learner
 from stream_app.simulation.learning_proof import gains_of_clicks_and_texts, learning_figures
 from stream_app.simulation.sequence_proof import prove_sequences
@@ -135,6 +136,36 @@ def sequences(
         raise CommandError(f"{found.missed:,} of {shops:,} shops are missed: more than promised", ExitCode.FINDING)
     if found.width_to_fixed_adjusted > MOST_WIDTH:
         raise CommandError("intervals end more than twice as wide as a fixed sample's", ExitCode.FINDING)
+
+
+@app.command()
+def fairness(
+    shops: Annotated[int, typer.Option(min=1, help="Small shops of each kind, one after the other.")] = 100,
+    customers: Annotated[int, typer.Option(min=300, help="Customers of each, in three groups.")] = 9000,
+    seed: Seed = 1,
+    as_json: Json = False,
+) -> None:
+    r"""Count the shops that ever alarm though their groups are treated alike, and how soon a real difference is found.
+
+    Exits 1 where more alarm for nothing than promised (and chance explains).
+
+    \b
+    Examples:
+      stream-app prove fairness
+      stream-app prove fairness --shops 20 --customers 20000 --json
+    """
+    found = prove_fairness(shops, seed, customers)
+    if as_json:
+        print(json.dumps(json_ready(msgspec.to_builtins(found)), indent=2))
+    else:
+        print(f"{shops:,} shops of {customers:,} customers, looked at {found.looks} times; promised: {found.alpha:.0%}")
+        print(f"  false alarms: {found.false_alike:,} with groups alike, {found.false_at_bound:,} at the bounds")
+        for measure, each in found.found.items():
+            soon = f"{each.median_customers:,} customers" if each.median_customers is not None else "never in half"
+            print(f"  {measure} apart ({each.difference:g}): found in {each.share:.0%} of shops, median {soon}")
+    wrong = max(found.false_alike, found.false_at_bound)
+    if wrong > shops * found.alpha + 2.2 * math.sqrt(shops * found.alpha * (1 - found.alpha)):
+        raise CommandError(f"{wrong:,} of {shops:,} shops alarm for nothing: more than promised", ExitCode.FINDING)
 
 
 def _settings(mode: str) -> Settings:

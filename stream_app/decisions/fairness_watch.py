@@ -121,9 +121,13 @@ class FairnessWatch:
         if not self.state.tallies or not outcome.sent or not is_first(self.state.told, outcome.outcome_id):
             return False
         self.state.newest_ms = max(self.state.newest_ms, to_ms(outcome.matured_at))
-        for tally in self._tallies_of(outcome.groups):
-            tally.offers.add(outcome.offer, 0.0)
+        self.add_offer(outcome.groups, outcome.offer)
         return True
+
+    def add_offer(self, groups: Mapping[str, str], offer: float) -> None:
+        """Take in what a message was worth, by what its customer declares."""
+        for tally in self._tallies_of(groups):
+            tally.offers.add(offer, 0.0)
 
     def report(self) -> FairnessWatchReport:
         """Compare the groups."""
