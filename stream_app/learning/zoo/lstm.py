@@ -6,6 +6,7 @@ beside each step. An LSTM reads it, and a linear layer turns its last state into
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,7 @@ class Recurrent(torch.nn.Module):  # type: ignore[misc]  # PyTorch is not instal
 
 
 class LongShortTerm(RowModel):
-    """Learns in chunks of 16 rows by Adam."""
+    """Learns in chunks of 16 rows by Adam, once each: there are no epochs that one could stop early."""
 
     def __init__(self, name: str, inputs: tuple[str, ...] | None, options: Mapping[str, float]) -> None:
         super().__init__(name, inputs)
@@ -76,7 +77,7 @@ class LongShortTerm(RowModel):
         self.classifier = Classifier(
             Recurrent(columns, len(names), int(options["units"])),
             loss_fn="cross_entropy",
-            optimizer_fn="adam",
+            optimizer_fn=partial(torch.optim.Adam, weight_decay=options["l2"]),
             lr=options["rate"],
             output_is_logit=True,
             is_class_incremental=False,

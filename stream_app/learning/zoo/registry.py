@@ -142,7 +142,7 @@ ENTRIES: dict[str, Entry] = {
     "lstm": Entry(
         "lstm",
         "LSTM over windows of activity, through deep-river",
-        {"rate": _rate(0.005), "units": Knob(16, 4, 64, whole=True), "seed": _SEED},
+        {"rate": _rate(0.005), "units": Knob(16, 4, 64, whole=True), "l2": _RIDGE, "seed": _SEED},
         served=False,
         extra="deep",
     ),

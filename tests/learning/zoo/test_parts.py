@@ -13,6 +13,7 @@ from stream_app.learning.zoo.descent import AdaGrad
 from stream_app.learning.zoo.platt import PlattScaling
 from stream_app.learning.zoo.registry import ENTRIES, create, knobs_of, options_of
 from stream_app.learning.zoo.scaling import CLIP, Repeats, RunningScaler
+from tests.support.observed import shop_rows
 
 _IMPORTANCES = st.lists(st.floats(0.0, 10.0), max_size=60)
 _ROWS = st.lists(st.tuples(st.floats(-100.0, 100.0), st.floats(0.1, 5.0)), min_size=3, max_size=40)
@@ -163,3 +164,19 @@ def test_a_champion_may_have_options_and_keeps_them_over_a_restart() -> None:
 def test_no_value_that_is_searched_is_impossible(name: str) -> None:
     for knob in knobs_of(name).values():
         assert [knob.refusal(float(value)) for value in (knob.low, knob.default, knob.high)] == ["", "", ""]
+
+
+@pytest.mark.parametrize("name", [name for name, entry in ENTRIES.items() if "l2" in entry.knobs])
+def test_regularisation_keeps_what_is_learned_small(name: str) -> None:
+    if ENTRIES[name].extra:
+        pytest.importorskip("deep_river", reason=f"model {name} needs the extra {ENTRIES[name].extra!r}")
+    features, churned = shop_rows(300)
+
+    def size(l2: float) -> float:
+        model = create(name, None, {"l2": l2})
+        model.learn(features, churned, np.ones(len(churned)))
+        logits = np.log(model.predict(features) / (1.0 - model.predict(features)))
+        return float(np.std(logits))
+
+    free, bound = size(0.0), size(ENTRIES[name].knobs["l2"].high)
+    assert bound < free
