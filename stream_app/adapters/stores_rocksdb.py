@@ -55,7 +55,13 @@ class RocksdbStore(CachedStore):
         folder.parent.mkdir(parents=True, exist_ok=True)
         self._database = _open(folder)
         counted = self._database.get(_COUNT)
-        self._count: int = sum(1 for _ in self._stored_ids()) if counted is None else _OFFSET.unpack(counted)[0]
+        self._count: int | None = None if counted is None else _OFFSET.unpack(counted)[0]
+
+    def load(self, changes: Mapping[str, bytes | None]) -> None:
+        """Take over encoded states while restoring; None forgets a customer."""
+        # Who of them is new is not asked: looking each up costs more than writing it. Whoever wants to know counts.
+        self._count = None
+        super().load(changes)
 
     def commit(self, checkpoint: Checkpoint) -> None:
         """Write what was drained or loaded, and how far in the changelog that is, as one."""
@@ -66,7 +72,10 @@ class RocksdbStore(CachedStore):
             else:
                 batch.put(customer_id.encode(), encoded)
         batch.put(_CHECKPOINT, _OFFSET.pack(checkpoint.next_offset) + checkpoint.partition_record)
-        batch.put(_COUNT, _OFFSET.pack(self._count))
+        if self._count is None:
+            batch.delete(_COUNT)
+        else:
+            batch.put(_COUNT, _OFFSET.pack(self._count))
         self._database.write(batch)
         self._unwritten.clear()
 
@@ -91,9 +100,9 @@ class RocksdbStore(CachedStore):
         self._database.close()
 
     def _keep(self, changes: Mapping[str, bytes | None]) -> None:
-        for customer_id, encoded in changes.items():
-            self._count += (encoded is not None) - self._is_known(customer_id)
-            self._unwritten[customer_id] = encoded
+        if self._count is not None:
+            self._count += sum((encoded is not None) - self._is_known(name) for name, encoded in changes.items())
+        self._unwritten |= changes
 
     def _is_known(self, customer_id: str) -> bool:
         if customer_id in self._unwritten:
@@ -101,7 +110,7 @@ class RocksdbStore(CachedStore):
         return self._database.get(customer_id.encode()) is not None
 
     def _known_count(self) -> int:
-        return self._count
+        return len(self._known_ids()) if self._count is None else self._count
 
     def _encoded(self, customer_id: str) -> bytes | None:
         if customer_id in self._unwritten:
@@ -115,8 +124,10 @@ class RocksdbStore(CachedStore):
                 yield key.decode()
 
     def _known_ids(self) -> list[str]:
-        stored = [customer_id for customer_id in self._stored_ids() if customer_id not in self._unwritten]
-        return stored + [customer_id for customer_id, encoded in self._unwritten.items() if encoded is not None]
+        known = [customer_id for customer_id in self._stored_ids() if customer_id not in self._unwritten]
+        known += [customer_id for customer_id, encoded in self._unwritten.items() if encoded is not None]
+        self._count = len(known)
+        return known
 
 
 def _open(folder: Path) -> Any:
