@@ -18,6 +18,46 @@ _NOISY = ("aiokafka", "kafka", "faust", "mode", "aiohttp.access", "asyncio")
 """Libraries that tell of every rebalance step and commit at INFO: from them warnings and worse are shown."""
 
 
+_KINDS_REMEMBERED = 1_000
+
+
+class RepeatLimit(logging.Filter):
+    """Lets a library say the same thing only so often: without a broker aiokafka does so 1,500 times a second.
+
+    What was left out is told with the next line of its kind. Our own lines, and critical ones, always pass.
+
+    Parameters
+    ----------
+    most
+        Lines of a kind (one logger, one text before its values are put in) that pass in a window.
+    window_seconds
+        Its length, by the times in the records.
+    """
+
+    def __init__(self, most: int = 10, window_seconds: float = 10.0) -> None:
+        super().__init__()
+        self._most = most
+        self._window_seconds = window_seconds
+        self._counted: dict[tuple[str, str], tuple[int, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether a line passes."""
+        if record.levelno >= logging.CRITICAL or not record.name.startswith(_NOISY):
+            return True
+        kind, window = (record.name, str(record.msg)), int(record.created // self._window_seconds)
+        known, count = self._counted.get(kind, (window, 0))
+        left_out = 0
+        if known != window:
+            left_out, count = max(0, count - self._most), 0
+        if kind not in self._counted and len(self._counted) >= _KINDS_REMEMBERED:
+            # Texts with their values already in them would be remembered for ever.
+            self._counted.clear()
+        self._counted[kind] = (window, count + 1)
+        if left_out:
+            record.msg, record.args = f"{record.getMessage()} ({left_out} more such lines were left out)", ()
+        return count < self._most
+
+
 def fields(**values: Field) -> dict[str, dict[str, Field]]:
     """Return the `extra` of a log call that carries these fields."""
     return {_FIELDS: values}
@@ -67,6 +107,7 @@ def set_up_logging(level: str, log_format: LogFormat, stream: TextIO | None = No
     console = log_format == "console" or (log_format == "auto" and target.isatty())
     handler = logging.StreamHandler(target)
     handler.setFormatter(ConsoleFormatter() if console else JsonFormatter())
+    handler.addFilter(RepeatLimit())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from stream_app.adapters.logs import fields, set_up_logging
+from stream_app.adapters.logs import RepeatLimit, fields, set_up_logging
 
 
 @pytest.fixture(autouse=True)
@@ -58,3 +58,44 @@ def test_libraries_show_warnings_only_unless_debugging() -> None:
     logging.getLogger("aiokafka.consumer").info("wanted chatter")
 
     assert [json.loads(line)["message"] for line in stream.getvalue().splitlines()] == ["trouble", "wanted chatter"]
+
+
+def record_of(name: str, message: str, at_seconds: float, level: int = logging.ERROR) -> logging.LogRecord:
+    record = logging.LogRecord(name, level, __file__, 1, message, ("node 1",), None)
+    record.created = at_seconds
+    return record
+
+
+def test_a_library_that_retries_in_a_tight_loop_is_heard_ten_times_in_ten_seconds() -> None:
+    limit = RepeatLimit(most=10, window_seconds=10.0)
+    heard = [limit.filter(record_of("aiokafka.client", "cannot reach %s", 100 + step / 1_000)) for step in range(5_000)]
+    assert sum(heard) == 10
+    assert limit.filter(record_of("aiokafka.client", "something else about %s", 104.9))
+    assert not limit.filter(record_of("aiokafka.client", "cannot reach %s", 104.9))
+    later = record_of("aiokafka.client", "cannot reach %s", 111.0)
+    assert limit.filter(later)
+    assert later.getMessage() == "cannot reach node 1 (4991 more such lines were left out)"
+    after = record_of("aiokafka.client", "cannot reach %s", 112.0)
+    assert limit.filter(after)
+    assert after.getMessage() == "cannot reach node 1"
+
+
+def test_our_own_lines_and_critical_ones_always_pass() -> None:
+    limit = RepeatLimit(most=1)
+    assert all(limit.filter(record_of("stream_app.worker", "%s", 0.0)) for _ in range(100))
+    assert all(limit.filter(record_of("aiokafka", "%s", 0.0, logging.CRITICAL)) for _ in range(100))
+
+
+def test_texts_that_are_never_the_same_are_not_remembered_for_ever() -> None:
+    limit = RepeatLimit(most=1)
+    assert all(limit.filter(record_of("faust", f"{number}: %s", 0.0)) for number in range(2_500))
+    assert len(limit._counted) <= 1_000
+
+
+def test_what_is_set_up_leaves_repeats_out() -> None:
+    stream = io.StringIO()
+    set_up_logging("INFO", "json", stream)
+    for _ in range(500):
+        logging.getLogger("aiokafka.client").error("cannot reach %s", "node 1")
+    # The clock may have turned to another window in between.
+    assert 10 <= len(stream.getvalue().splitlines()) <= 20
