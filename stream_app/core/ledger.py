@@ -1,6 +1,11 @@
 """What has been decided about one customer: the memory behind caps, cooldowns, epochs and rewards."""
 
+from typing import Any, Final
+
 import msgspec
+
+from stream_app.core.compact import Rows
+from stream_app.core.names import NameReader, NameWriter
 
 
 class Contact(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -71,8 +76,22 @@ class Proposal(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Number of the draw that led to it."""
 
 
+class PackedHistory(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Contacts and open draws as bytes, for as long as no decision needs them."""
+
+    from_ms: int
+    """The time from which the times in it count."""
+    oldest_draw_ms: int
+    """When the first open draw was made; 0: none is open."""
+    body: bytes
+
+
 class Ledger(msgspec.Struct, array_like=True, gc=False):
-    """Reservations and draws. Only decisions write it; fields may only be appended, each with a default."""
+    """Reservations and draws. Only decisions write it; fields may only be appended, each with a default.
+
+    Most decision points fall into an epoch whose choice was made, and need none of `contacts`, `would_be` and
+    `open_draws`: where these are packed in `history`, they unpack together when one of them is first asked for.
+    """
 
     contacts: list[Contact] = []
     """Newest last."""
@@ -118,8 +137,83 @@ class Ledger(msgspec.Struct, array_like=True, gc=False):
     surprise: tuple[float, float] = (0.0, 0.0)
     """Contacts, and incentives, that were drawn beyond what was to be expected, fading, as of `drawn_at_ms`."""
 
+    history: PackedHistory | None = None
+    """Contacts and draws where they are packed."""
+
+    @property
+    def oldest_draw_ms(self) -> int:
+        """When the first open draw was made; 0: none is open."""
+        if self.history is not None:
+            return self.history.oldest_draw_ms
+        return self.open_draws[0].at_ms if self.open_draws else 0
+
+    def pack_history(self) -> PackedHistory | None:
+        """Return contacts and draws packed; None: there are none."""
+        if self.history is not None:
+            return self.history
+        if not (self.contacts or self.would_be or self.open_draws):
+            return None
+        from_ms, names = self.drawn_at_ms, NameWriter()
+        rows = (
+            _CONTACTS.shrink(self.contacts, from_ms, names),
+            _CONTACTS.shrink(self.would_be, from_ms, names),
+            _DRAWS.shrink(self.open_draws, from_ms, names),
+        )
+        return PackedHistory(from_ms, self.oldest_draw_ms, _encode(rows))
+
+    def unpack_history(self) -> None:
+        """Unpack contacts and draws where they are packed; raises msgspec.MsgspecError or ValueError for damage."""
+        packed = self.history
+        if packed is not None:
+            contacts, would_be, open_draws = _decode_rows(packed.body)
+            names = NameReader()
+            self.contacts = _CONTACTS.restore(contacts, packed.from_ms, names)
+            self.would_be = _CONTACTS.restore(would_be, packed.from_ms, names)
+            self.open_draws = _DRAWS.restore(open_draws, packed.from_ms, names)
+            self.history = None
+
+    def __eq__(self, other: object) -> bool:
+        """Compare what is kept, packed or not."""
+        if not isinstance(other, Ledger):
+            return False
+        self.unpack_history()
+        other.unpack_history()
+        return msgspec.structs.astuple(self) == msgspec.structs.astuple(other)
+
+    __hash__ = None  # type: ignore[assignment]  # mutable
+
     def forget_contacts(self, before_ms: int) -> None:
         """Drop the contacts before a time, those sent and those that would have been."""
         for contacts in (self.contacts, self.would_be):
             if contacts and contacts[0].at_ms < before_ms:
                 contacts[:] = [contact for contact in contacts if contact.at_ms >= before_ms]
+
+
+class _OfHistory:
+    """Stands before the slot of a field: asking for it unpacks the history."""
+
+    def __init__(self, slot: Any) -> None:
+        self._slot = slot
+
+    def __get__(self, ledger: Ledger | None, owner: type[Ledger]) -> Any:
+        if ledger is None:
+            return self
+        if ledger.history is not None:
+            ledger.unpack_history()
+        return self._slot.__get__(ledger, owner)
+
+    def __set__(self, ledger: Ledger, value: Any) -> None:
+        self._slot.__set__(ledger, value)
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_rows = msgspec.msgpack.Decoder(tuple[list[Contact], list[Contact], list[OpenDraw]]).decode
+_CONTACTS: Final = Rows(Contact, ("action", "channel"))
+_DRAWS: Final = Rows(
+    OpenDraw,
+    ("action", "alternatives", "policy_version", "catalogue_version", "last_action"),
+    ("cost", "incentive", "circumstances", "redeemed_30d", "course"),
+)
+HISTORY: Final = ("contacts", "would_be", "open_draws")
+for _name in HISTORY:
+    setattr(Ledger, _name, _OfHistory(Ledger.__dict__[_name]))

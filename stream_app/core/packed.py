@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from stream_app.core.compact import FLOATS, Rows, distance, time_at, whole
-from stream_app.core.ledger import Contact, Ledger, OpenDraw
+from stream_app.core.ledger import HISTORY, Ledger, PackedHistory
 from stream_app.core.names import NameReader, NameWriter
 from stream_app.core.waiting import Observation
 
@@ -18,25 +18,16 @@ _decode_observations = msgspec.msgpack.Decoder(list[Observation]).decode
 _decode_ledger = msgspec.msgpack.Decoder(Ledger).decode
 
 _OBSERVATIONS: Final = Rows(Observation, ("model_version",), ("weight", "stay_propensity"))
-_CONTACTS: Final = Rows(Contact, ("action", "channel"))
-_DRAWS: Final = Rows(
-    OpenDraw,
-    ("action", "alternatives", "policy_version", "catalogue_version", "last_action"),
-    ("cost", "incentive", "circumstances", "redeemed_30d", "course"),
-)
-
 _FIELDS: Final = Ledger.__struct_fields__
 _LEDGER_WHOLES: Final = tuple(
     place for place, field in enumerate(msgspec.structs.fields(Ledger)) if field.type in FLOATS
 )
 _LEDGER_TIMES: Final = tuple(_FIELDS.index(name) for name in ("drawn_at_ms", "retry_at_ms", "care_at_ms"))
-_DRAWN, _REASONS, _STANDING, _ALTERNATIVES, _CONTACTS_SENT, _WOULD_BE, _OPEN = (
-    _FIELDS.index(name)
-    for name in (
-        *("drawn", "suppressed_reasons", "standing_told", "drawn_alternatives"),
-        *("contacts", "would_be", "open_draws"),
-    )
+_DRAWN, _REASONS, _STANDING, _ALTERNATIVES = (
+    _FIELDS.index(name) for name in ("drawn", "suppressed_reasons", "standing_told", "drawn_alternatives")
 )
+_HISTORY: Final = tuple(_FIELDS.index(name) for name in HISTORY)
+_PACKED_HISTORY: Final = _FIELDS.index("history")
 
 
 class PackedObservations(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -48,12 +39,15 @@ class PackedObservations(msgspec.Struct, array_like=True, frozen=True, gc=False)
 
 
 class PackedLedger(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A ledger. Its times are distances from `drawn_at_ms`; those that timers ask for stand here."""
+    """A ledger. Times in it are distances from `drawn_at_ms`; those that timers ask for stand here."""
 
     drawn_at_ms: int
     body: bytes
-    oldest_draw: int = 0
     retry_at: int = 0
+    oldest_draw: int = 0
+    history_from: int = 0
+    history: bytes = b""
+    """Contacts and draws; empty: there are none."""
 
     @property
     def oldest_draw_ms(self) -> int:
@@ -81,34 +75,44 @@ def unpack_observations(packed: PackedObservations) -> list[Observation]:
 
 def pack_ledger(ledger: Ledger) -> PackedLedger:
     """Pack a ledger."""
-    base_ms, names = ledger.drawn_at_ms, NameWriter()
+    base_ms, names, history = ledger.drawn_at_ms, NameWriter(), ledger.pack_history()
     row: list[Any] = list(msgspec.structs.astuple(ledger))
+    for place in _HISTORY:
+        row[place] = ()
+    row[_PACKED_HISTORY] = None
     for place in _LEDGER_TIMES:
         row[place] = distance(row[place], base_ms)
     for place in _LEDGER_WHOLES:
         row[place] = whole(row[place])
     row[_DRAWN] = names.short(ledger.drawn)
-    row[_REASONS] = [names.short(reason) for reason in ledger.suppressed_reasons]
-    row[_STANDING] = {names.short(reason): distance(at_ms, base_ms) for reason, at_ms in ledger.standing_told.items()}
-    row[_ALTERNATIVES] = names.short_keys(ledger.drawn_alternatives)
-    row[_CONTACTS_SENT] = _CONTACTS.shrink(ledger.contacts, base_ms, names)
-    row[_WOULD_BE] = _CONTACTS.shrink(ledger.would_be, base_ms, names)
-    row[_OPEN] = _DRAWS.shrink(ledger.open_draws, base_ms, names)
-    oldest_draw_ms = ledger.open_draws[0].at_ms if ledger.open_draws else 0
-    return PackedLedger(base_ms, _encode(row), distance(oldest_draw_ms, base_ms), distance(ledger.retry_at_ms, base_ms))
+    if ledger.suppressed_reasons:
+        row[_REASONS] = [names.short(reason) for reason in ledger.suppressed_reasons]
+    if ledger.standing_told:
+        told = ledger.standing_told.items()
+        row[_STANDING] = {names.short(reason): distance(at_ms, base_ms) for reason, at_ms in told}
+    if ledger.drawn_alternatives:
+        row[_ALTERNATIVES] = names.short_keys(ledger.drawn_alternatives)
+    retry_at, body = distance(ledger.retry_at_ms, base_ms), _encode(row)
+    if history is None:
+        return PackedLedger(base_ms, body, retry_at)
+    oldest_draw, history_from = distance(history.oldest_draw_ms, base_ms), distance(history.from_ms, base_ms)
+    return PackedLedger(base_ms, body, retry_at, oldest_draw, history_from, history.body)
 
 
 def unpack_ledger(packed: PackedLedger) -> Ledger:
-    """Return what was packed; raises msgspec.MsgspecError or ValueError for damaged bytes."""
+    """Return what was packed, its history still packed; raises msgspec.MsgspecError or ValueError for damaged bytes."""
     base_ms, names, ledger = packed.drawn_at_ms, NameReader(), _decode_ledger(packed.body)
     ledger.drawn_at_ms = time_at(ledger.drawn_at_ms, base_ms)
     ledger.retry_at_ms = time_at(ledger.retry_at_ms, base_ms)
     ledger.care_at_ms = time_at(ledger.care_at_ms, base_ms)
     ledger.drawn = names.full(ledger.drawn)
-    ledger.suppressed_reasons = tuple([names.full(short) for short in ledger.suppressed_reasons])
-    ledger.standing_told = {names.full(short): time_at(away, base_ms) for short, away in ledger.standing_told.items()}
-    ledger.drawn_alternatives = names.full_keys(ledger.drawn_alternatives)
-    ledger.contacts = _CONTACTS.restore(ledger.contacts, base_ms, names)
-    ledger.would_be = _CONTACTS.restore(ledger.would_be, base_ms, names)
-    ledger.open_draws = _DRAWS.restore(ledger.open_draws, base_ms, names)
+    if ledger.suppressed_reasons:
+        ledger.suppressed_reasons = tuple([names.full(short) for short in ledger.suppressed_reasons])
+    if ledger.standing_told:
+        told = ledger.standing_told.items()
+        ledger.standing_told = {names.full(short): time_at(away, base_ms) for short, away in told}
+    if ledger.drawn_alternatives:
+        ledger.drawn_alternatives = names.full_keys(ledger.drawn_alternatives)
+    if packed.history:
+        ledger.history = PackedHistory(time_at(packed.history_from, base_ms), packed.oldest_draw_ms, packed.history)
     return ledger

@@ -258,7 +258,7 @@ class CustomerState(msgspec.Struct, array_like=True, gc=False):
         if self.packed_ledger is not None:
             return self.packed_ledger.oldest_draw_ms
         ledger = self.unpacked_ledger
-        return ledger.open_draws[0].at_ms if ledger is not None and ledger.open_draws else 0
+        return ledger.oldest_draw_ms if ledger is not None else 0
 
     @property
     def retry_at_ms(self) -> int:
@@ -278,6 +278,8 @@ class CustomerState(msgspec.Struct, array_like=True, gc=False):
 
     def parts(self) -> dict[str, Any]:
         """Return everything by name, nothing packed."""
+        if self.ledger is not None:
+            self.ledger.unpack_history()
         return {name: getattr(self, name) for name in PARTS}
 
     def __eq__(self, other: object) -> bool:

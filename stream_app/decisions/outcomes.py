@@ -99,7 +99,7 @@ def open_draw(
 
 def outcome_due_ms(ledger: Ledger) -> int:
     """Return when the next draw has its outcome, 0 for none."""
-    return ledger.open_draws[0].at_ms + WINDOW_MS if ledger.open_draws else 0
+    return ledger.oldest_draw_ms + WINDOW_MS if ledger.oldest_draw_ms else 0
 
 
 def mature_draws(

@@ -11,6 +11,8 @@ from stream_app.core.outputs import TIERS, Reason
 from stream_app.core.state import CustomerState, ScoreState
 
 JsonObject = dict[str, Any]
+_PACKED_FORMS = frozenset({"packed", "history"})
+"""Fields that hold bytes of what is told nowhere, or by other fields."""
 
 
 def customer_view(customer_id: str, partition: int, state: CustomerState, reasons: Sequence[Reason]) -> JsonObject:
@@ -75,7 +77,9 @@ async def most_at_risk(
 
 def _readable(part: msgspec.Struct) -> JsonObject:
     return {
-        _name(field): _value(field, value) for field, value in msgspec.structs.asdict(part).items() if field != "packed"
+        _name(field): _value(field, value)
+        for field, value in msgspec.structs.asdict(part).items()
+        if field not in _PACKED_FORMS
     }
 
 

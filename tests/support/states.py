@@ -16,7 +16,7 @@ _NOW_MS = 1_780_000_000_000
 _FLOATS = (0.0, -0.0, 1.0, -1.0, 7.0, 2.0**31, -(2.0**53), 0.1, 1e-300, float("inf"))
 _NAMES = ("", "\0", "\0\1", "\0\0", "\1", "\x7f", "z", "own", "own-two", "prior-1", "ж", *KNOWN)
 _MOST = 3
-_LAZY = frozenset({"packed_pending", "packed_ledger"})
+_LAZY = frozenset({"packed_pending", "packed_ledger", "history"})
 """Forms of parts that other fields hold."""
 
 
