@@ -220,10 +220,16 @@ def _contest(
         "results": [],
     }
     kept = rows_of(table, summary["title"], policy.horizon_days) if table is not None and resume else {}
-    for result in run_contest(stream_of(done, importances), chosen, kept):
-        summary["results"].append(result)
-        if table is not None:  # after every model: a long contest may be stopped, or looked at
-            write_table(table, summary)
+    try:
+        for result in run_contest(stream_of(done, importances), chosen, kept):
+            summary["results"].append(result)
+            if table is not None:  # after every model: a long contest may be stopped, or looked at
+                write_table(table, summary)
+    except KeyboardInterrupt:
+        if table is not None:
+            told = f"what is done is in {table}: the same command with --resume goes on from there"
+            Console(stderr=True).print(told, markup=False, soft_wrap=True)
+        raise
     if table is not None and resume:
         rows = rows_of(table, summary["title"], policy.horizon_days)
         summary["results"] = [rows[name] for name in chosen if name in rows]

@@ -1,12 +1,14 @@
 import json
 import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from stream_app.cli.contest import contest_page, contestants
+from stream_app.cli.contest import contest_page, contestants, run_contest
 from stream_app.cli.main import main
 from stream_app.engine.policy import EnginePolicy
 from stream_app.evaluation.contest import (
@@ -159,6 +161,23 @@ def test_a_contest_that_was_stopped_goes_on_where_it_was(tmp_path: Path, capsys:
     results = {row["model"]: row for row in json.loads(told.out)["results"]}
     assert list(results) == ["kalman", "adagrad", "knn"]
     assert results["knn"]["learn_microseconds"] == before["knn"]["learn_microseconds"]
+
+
+def test_who_stops_a_contest_is_told_how_to_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*arguments: Any) -> Iterator[dict[str, Any]]:
+        yield next(run_contest(*arguments))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("stream_app.cli.evaluate.run_contest", stopped)
+    files, page = str(write_orders(tmp_path / "orders.jsonl")), tmp_path / "models.md"
+    arguments = ("--horizon-days", "20", "--model", "kalman", "--model", "knn", "--table", str(page), "--title", "One")
+
+    assert _run(files, *arguments) != 0
+
+    assert "--resume goes on from there" in capsys.readouterr().err
+    assert "Not run on these data: kalman-orders" in page.read_text(encoding="utf-8")
 
 
 def test_rows_of_other_data_or_other_versions_are_not_gone_on_with(
