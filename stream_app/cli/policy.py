@@ -12,7 +12,7 @@ from rich.table import Table
 from stream_app.adapters.assembly import engine_of
 from stream_app.adapters.event_files import merge_by_event_time
 from stream_app.adapters.model_registry import ModelRefusedError
-from stream_app.cli import policy_history, policy_prove
+from stream_app.cli import policy_duel, policy_history, policy_prove
 from stream_app.cli.errors import CommandError, ExitCode
 from stream_app.cli.files import open_files, progress_over
 from stream_app.cli.policy_history import Method, method_of
@@ -33,6 +33,7 @@ from stream_app.worker.policy_pupil import LEARNERS
 app = typer.Typer(no_args_is_help=True, help="Check, compare, judge and learn policies; measure their lift.")
 app.command("lift")(report)
 app.command("prove")(policy_prove.command)
+app.command("duel")(policy_duel.command)
 app.command("history")(policy_history.history)
 app.command("pin")(policy_history.pin)
 app.command("rollback")(policy_history.rollback)
