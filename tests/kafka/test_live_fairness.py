@@ -49,7 +49,8 @@ async def test_what_customers_declare_reaches_the_report_of_every_worker(new_set
         async with trainer_of(settings):
 
             def is_whole() -> bool:
-                return json.loads(worker.views.fairness() or b"{}") == expected
+                shown: dict[str, Any] = json.loads(worker.views.fairness() or b"{}")
+                return shown == expected
 
             await bench.until(is_whole, "the worker shows the trainer's whole report")
     (attribute,) = expected["attributes"]
