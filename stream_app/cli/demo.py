@@ -87,6 +87,7 @@ def _only_the_demos_settings(run_dir: Path, *, consents_unknown: bool) -> Settin
         "ACTIONS_MODE": "live",
         # a file of orders says nothing about consent, and without any nobody would be contacted
         "UNKNOWN_CONSENT": "allow" if consents_unknown else "as_written",
+        "FAIRNESS_ATTRIBUTES": "[]" if consents_unknown else '["age_band"]',
         "SNAPSHOT_SECONDS": "5",
         "SNAPSHOT_EXAMPLES": "250",
         "CHECKPOINT_SECONDS": "5",
