@@ -9,6 +9,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from stream_app.dashboard.board import Board
 from stream_app.dashboard.server import UnprotectedError, build_app
+from stream_app.decisions.guardrails import GUARDS
 
 PAGE = files("stream_app.dashboard").joinpath("page.html").read_text("utf-8")
 
@@ -46,6 +47,13 @@ async def test_the_page_allows_only_its_own_script_and_style() -> None:
     assert f"script-src 'nonce-{nonces.pop()}'" in policy
     assert "default-src 'none'" in policy
     assert "unsafe-inline" not in policy
+
+
+def test_the_page_has_words_for_every_reason_of_a_guardrail() -> None:
+    (table,) = re.findall(r"const REASONS = \{(.*?)\};", PAGE, re.DOTALL)
+    named = set(re.findall(r"(\w+): \"", table))
+    wanted = {code for code, _ in GUARDS} | {"holdout", "shadow", "approval", "nothing", "budget", "rate_breaker"}
+    assert wanted | {"kill_switch", "expired", "rejected", "drawn_not_eligible"} <= named
 
 
 def test_the_page_needs_nothing_from_elsewhere() -> None:
