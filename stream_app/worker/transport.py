@@ -73,10 +73,18 @@ class BatchApp(faust.App):  # type: ignore[misc]
 class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     """Faust's consumer thread, whose fetches wait no longer than `FETCH_WAIT_MS` at the broker."""
 
+    most_records: int | None = None
+    """What the next poll may hand over; the rest of what was fetched waits for another one."""
+
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # noqa: SLF001 - Faust passes a constant
         return consumer
+
+    async def getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's signature
+        """Poll once, for `most_records`."""
+        self._ensure_consumer()._max_poll_records = self.most_records  # noqa: SLF001 - from where Faust takes it
+        return await super().getmany(active_partitions, timeout)
 
 
 class BatchConsumer(driver.Consumer):  # type: ignore[misc]
@@ -103,6 +111,8 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         async with self._fetching:
             seeks = self.seeks
             wanted, is_full = self._wanted()
+            policy = self.app.chunk_policy
+            self._thread.most_records = max(policy.chunk_records, policy.buffer_records - self.ledger.held_records)
             if not wanted:
                 records: Mapping[Any, list[Any]] = {}
             else:

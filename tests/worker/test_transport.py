@@ -91,6 +91,22 @@ async def test_chunks_go_round_over_the_partitions(consumer: ScriptedConsumer) -
     ]
 
 
+@pytest.mark.parametrize(("held", "room"), [(4, 6), (7, 3), (9, 3)])
+async def test_a_poll_brings_no_more_than_there_is_room_for_or_one_chunk(
+    consumer: ScriptedConsumer, held: int, room: int
+) -> None:
+    allowed = []
+
+    async def note() -> None:
+        allowed.append(consumer._thread.most_records)
+
+    consumer.while_polling = note
+    consumer.script = [{CLICKS: records(CLICKS, *range(held))}]
+    await poll(consumer)
+    await poll(consumer)
+    assert allowed == [10, room]
+
+
 async def test_records_below_the_read_offset_are_left_out(consumer: ScriptedConsumer) -> None:
     consumer._read_offset[CLICKS] = 5
     consumer.script = [{CLICKS: records(CLICKS, 3, 4, 5, 6)}]

@@ -21,7 +21,7 @@ from stream_app.worker.recovery import BulkRecovery, BulkTableManager
 from stream_app.worker.transport import FETCH_WAIT_MS, BatchConsumer, BatchConsumerThread, BatchTransport
 
 OVERRIDDEN = {
-    BatchConsumerThread: ["_create_worker_consumer"],
+    BatchConsumerThread: ["_create_worker_consumer", "getmany"],
     BatchConsumer: [
         "_new_consumer_thread",
         "getmany",
@@ -73,6 +73,7 @@ def test_offsets_are_committed_by_the_methods_that_are_overridden() -> None:
 def test_the_drain_loop_reads_through_getmany() -> None:
     source = inspect.getsource(Consumer._drain_messages)
     assert "getmany = self.getmany" in source
+    assert "max_records=_consumer._max_poll_records" in inspect.getsource(driver.AIOKafkaConsumerThread.getmany)
     assert "callback(message)" in source
 
 
