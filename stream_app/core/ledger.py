@@ -6,6 +6,7 @@ import msgspec
 
 from stream_app.core.compact import Rows
 from stream_app.core.names import NameReader, NameWriter
+from stream_app.core.squeezing import spread, squeeze
 
 
 class Contact(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -159,13 +160,13 @@ class Ledger(msgspec.Struct, array_like=True, gc=False):
             _CONTACTS.shrink(self.would_be, from_ms, names),
             _DRAWS.shrink(self.open_draws, from_ms, names),
         )
-        return PackedHistory(from_ms, self.oldest_draw_ms, _encode(rows))
+        return PackedHistory(from_ms, self.oldest_draw_ms, squeeze(_encode(rows)))
 
     def unpack_history(self) -> None:
         """Unpack contacts and draws where they are packed; raises msgspec.MsgspecError or ValueError for damage."""
         packed = self.history
         if packed is not None:
-            contacts, would_be, open_draws = _decode_rows(packed.body)
+            contacts, would_be, open_draws = _decode_rows(spread(packed.body))
             names = NameReader()
             self.contacts = _CONTACTS.restore(contacts, packed.from_ms, names)
             self.would_be = _CONTACTS.restore(would_be, packed.from_ms, names)

@@ -10,6 +10,8 @@ from hashlib import sha256
 from itertools import count
 from typing import Any, NamedTuple
 
+import msgspec
+
 from stream_app.core.effects import Effects, Output, PopulationDay, TrainingExample
 from stream_app.core.outputs import TIERS, ChurnScore, ChurnWarning, Intervention, SuppressedIntervention
 from stream_app.core.partition import PartitionState
@@ -23,7 +25,6 @@ from stream_app.learning.learner import Learner
 from stream_app.learning.scorer import SnapshotScorer
 from stream_app.wire.decode import DecodeLimits, decode, decode_reference
 from stream_app.wire.rejection import Rejection
-from stream_app.wire.state_codec import encode_state
 
 CHUNK_RECORDS = 2_000
 _SHOWN_INTERVENTIONS = 5
@@ -177,10 +178,10 @@ class Replay:
         }
 
     def state_digest(self) -> str:
-        """Return a hash over every customer's encoded state: equal digests, equal states."""
+        """Return a hash over all that is kept of every customer: equal digests, equal states."""
         digest = sha256()
         for customer_id, state in sorted(self.store.items()):
-            digest.update(customer_id.encode("utf-8") + b"\0" + encode_state(state))
+            digest.update(customer_id.encode("utf-8") + b"\0" + msgspec.msgpack.encode(state.parts()))
         return digest.hexdigest()
 
     def _decode(self, source: SourceRecord) -> Entry | None:
