@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as UnparsableError
 
 from stream_app.core.currencies import CurrencyCode
+from stream_app.core.events import Token
 from stream_app.core.topics import Topic
 from stream_app.wire.decode import DecodeLimits
 from stream_app.wire.encode import EncodePolicy
@@ -188,7 +189,7 @@ class Settings(BaseSettings):
         default="as_written",
         description="What counts where nobody stated a consent; as_written: as the catalogue says.",
     )
-    fairness_attributes: Annotated[tuple[str, ...], Field(max_length=4)] = Field(
+    fairness_attributes: Annotated[tuple[Token, ...], Field(max_length=4)] = Field(
         default=(),
         description="Attributes that profiles declare by which contacts, offers and errors are compared, as JSON: "
         '["gender"]. They are never features.',
