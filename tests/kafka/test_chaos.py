@@ -54,3 +54,24 @@ async def test_records_that_come_to_the_wrong_place_survive_any_schedule_of_fail
     result = await Chaos(plan, new_settings(), broker, tmp_path, print).run()
     assert result.counted_kills >= KILLS
     assert result.rerouted > EVENTS / 10
+
+
+@pytest.mark.apache
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+async def test_takeovers_from_standbys_leave_what_takeovers_from_nothing_leave(
+    new_settings: NewSettings, broker: Broker, tmp_path: Path
+) -> None:
+    plan = Plan(
+        seed=SEED,
+        kills=KILLS,
+        events=EVENTS,
+        slab=6_000,
+        customers=150,
+        crew=(3, 3),
+        stores=("rocksdb", "rocksdb", "rocksdb"),
+        deliberate=("kill", "join", "leave", "pause"),
+    )
+    result = await Chaos(plan, new_settings(partitions=6), broker, tmp_path, print).run()
+    assert result.counted_kills >= KILLS
+    assert result.restored_from_copies > 0

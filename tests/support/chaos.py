@@ -24,6 +24,7 @@ from tests.support.probe import GroupProbe, records_of
 from tests.support.pure import PureRun, sent_by
 from tests.support.shop_stream import RING_IDS, Mix, ShopStream
 
+Store = Literal["memory", "rocksdb"]
 How = Literal["kill", "leave", "join", "pause", "broker", "duplicate"]
 WEIGHTS: dict[How, int] = {"kill": 8, "leave": 2, "join": 2, "pause": 1, "broker": 1, "duplicate": 3}
 MOST_WORKERS = 3
@@ -32,7 +33,6 @@ FEWEST_COUNTED = 2
 
 LARGEST_SLAB = 400_000
 PATIENCE_SECONDS = 300.0
-_STORES = ("rocksdb", "memory", "rocksdb")
 _CHUNKS = (25, 100, 500)
 OUTPUTS = (
     Topic.INTERVENTIONS,
@@ -61,6 +61,10 @@ class Plan(NamedTuple):
     """After so many rounds all is worked off and compared, so that a break is found near its cause."""
     a_round: tuple[int, int] = (2, 6)
     """Fewest and most disturbances of a round."""
+    crew: tuple[int, int] = (1, MOST_WORKERS)
+    """Fewest and most workers that begin a round."""
+    stores: tuple[Store, ...] = ("rocksdb", "memory", "rocksdb")
+    """Of the seats. Standbys are kept between workers with RocksDB, while one of them assigns."""
     deliberate: tuple[How, ...] = ()
     """Disturbances to begin with, in this order; the seed chooses the rest."""
     misrouted_every: int = 0
@@ -123,7 +127,7 @@ class Chaos:
         step_seconds = max(1, 90 * 86_400 // max(1, plan.events))
         mix = Mix(plan.customers, step_seconds, settings.partitions, plan.misrouted_every)
         self._stream = ShopStream(mix, plan.seed)
-        seats = [Seat(one, _STORES[one], self._chance.choice(_CHUNKS)) for one in range(MOST_WORKERS)]
+        seats = [Seat(one, plan.stores[one], self._chance.choice(_CHUNKS)) for one in range(MOST_WORKERS)]
         self._crew = Crew(settings, folder, seats)
         self._pure = PureRun(settings)
         self._done: Counter[str] = Counter()
@@ -163,7 +167,7 @@ class Chaos:
     async def _round(self, probe: GroupProbe, deliberate: list[How]) -> int:
         """Let a crew work and disturb it; everybody is gone at the end. Return how many disturbances counted."""
         self._rounds += 1
-        for _ in range(self._chance.randint(1, MOST_WORKERS)):
+        for _ in range(self._chance.randint(*self._plan.crew)):
             self._crew.hire()
         counted = 0
         for _ in range(self._chance.randint(*self._plan.a_round)):
