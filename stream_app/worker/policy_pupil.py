@@ -14,7 +14,6 @@ from typing import Any, Final
 import msgspec
 
 from stream_app.adapters.assembly import catalogue_of
-from stream_app.adapters.metrics_catalogue import GaugeName
 from stream_app.adapters.policy_versions import PolicyMethod, policy_records
 from stream_app.core.outputs import DecisionOutcome
 from stream_app.core.topics import Topic
@@ -32,9 +31,9 @@ LEARNERS: Final[Mapping[PolicyMethod, Callable[[Catalogue], Learner]]] = {
 }
 NAMES: Final[Mapping[PolicyMethod, str]] = {"learned": "policy", "q_learning": "q_policy"}
 """Of the pupils, in the trainer's checkpoint."""
-_GAUGES: Final[Mapping[PolicyMethod, GaugeName]] = {
-    "learned": "policy_learned_outcomes",
-    "q_learning": "q_policy_learned_outcomes",
+_MEASURES: Final[Mapping[PolicyMethod, Callable[[int], Measure]]] = {
+    "learned": lambda outcomes: Measure("policy_learned_outcomes", outcomes),
+    "q_learning": lambda outcomes: Measure("q_policy_learned_outcomes", outcomes),
 }
 TOPICS: Final = frozenset({Topic.OUTCOMES})
 LEAST_NEW: Final = 20
@@ -148,7 +147,7 @@ class PolicyPupil:
         """Return what is believed now."""
         policy = self._learner.snapshot()
         self._published = self._learner.learned
-        measures = (Measure(_GAUGES[self._method], self._published),)
+        measures = (_MEASURES[self._method](self._published),)
         return Publication(policy.version, policy_records(policy, self._key, self._method), measures)
 
     def checkpoint(self) -> bytes:
