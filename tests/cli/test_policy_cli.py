@@ -69,6 +69,14 @@ def test_a_replays_decisions_can_be_measured_learned_from_and_judged(
     assert judged["dr"]["low"] < judged["dr"]["value"] < judged["dr"]["high"]
     assert judged["unsupported"] == 0
 
+    assert run("policy", "learn", log, "--out", learned, "--method", "q_learning") == 0
+    assert "sequential-" in capsys.readouterr().out
+    assert run("policy", "evaluate", log, "--policy", learned, "--json") == 0
+    judged = json.loads(capsys.readouterr().out)
+    assert judged["policy"].startswith("sequential-")
+    assert judged["dr"]["low"] < judged["dr"]["value"] < judged["dr"]["high"]
+    assert judged["unsupported"] == 0
+
     assert run("policy", "evaluate", log, "--policy", shipped_catalogue_file(), "--json") == 0
     same = json.loads(capsys.readouterr().out)
     assert same["snips"]["value"] == pytest.approx(same["logged"]["value"], rel=0.1)
