@@ -11,12 +11,15 @@ import msgspec
 from stream_app.core.compact import FLOATS, Rows, distance, time_at, whole
 from stream_app.core.ledger import HISTORY, Ledger, PackedHistory
 from stream_app.core.names import NameReader, NameWriter
+from stream_app.core.squeezing import spread, squeeze
 from stream_app.core.waiting import Observation
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_observations = msgspec.msgpack.Decoder(list[Observation]).decode
 _decode_ledger = msgspec.msgpack.Decoder(Ledger).decode
 
+_LONG_BYTES: Final = 480
+"""Observations of more bytes are squeezed: few customers have so many, and theirs are the largest states."""
 _OBSERVATIONS: Final = Rows(Observation, ("model_version",), ("weight", "stay_propensity"))
 _FIELDS: Final = Ledger.__struct_fields__
 _LEDGER_WHOLES: Final = tuple(
@@ -36,6 +39,7 @@ class PackedObservations(msgspec.Struct, array_like=True, frozen=True, gc=False)
     oldest_ms: int
     """When the first of them was taken."""
     body: bytes
+    is_squeezed: bool = False
 
 
 class PackedLedger(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -65,12 +69,16 @@ def pack_observations(pending: list[Observation]) -> PackedObservations | None:
     if not pending:
         return None
     oldest_ms = pending[0].at_ms
-    return PackedObservations(oldest_ms, _encode(_OBSERVATIONS.shrink(pending, oldest_ms, NameWriter())))
+    body = _encode(_OBSERVATIONS.shrink(pending, oldest_ms, NameWriter()))
+    if len(body) <= _LONG_BYTES:
+        return PackedObservations(oldest_ms, body)
+    return PackedObservations(oldest_ms, squeeze(body), is_squeezed=True)
 
 
 def unpack_observations(packed: PackedObservations) -> list[Observation]:
     """Return what was packed; raises msgspec.MsgspecError or ValueError for damaged bytes."""
-    return _OBSERVATIONS.restore(_decode_observations(packed.body), packed.oldest_ms, NameReader())
+    body = spread(packed.body) if packed.is_squeezed else packed.body
+    return _OBSERVATIONS.restore(_decode_observations(body), packed.oldest_ms, NameReader())
 
 
 def pack_ledger(ledger: Ledger) -> PackedLedger:

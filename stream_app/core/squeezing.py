@@ -1,7 +1,7 @@
-"""Bytes of a customer's history, squeezed: what such histories have in common need not be in each.
+"""Bytes of a customer, squeezed: what histories of decisions have in common need not be in each.
 
-Deflate with a dictionary that the product carries: three microseconds to read, twenty to write. Histories are written
-when something was drawn, which few events lead to.
+Deflate with a dictionary that the product carries: three microseconds to read, twenty to write. So it is for what few
+events change: histories, to which the dictionary belongs, and the observations of customers that have many.
 """
 
 import zlib

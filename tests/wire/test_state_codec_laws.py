@@ -3,13 +3,15 @@
 import base64
 import json
 from pathlib import Path
+from random import Random
 
 import msgspec
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from stream_app.core.packed import PackedLedger
-from stream_app.core.state import CustomerState, OrdersState, new_state
+from stream_app.core.state import CustomerState, Observation, OrdersState, new_state
 from stream_app.core.times import DAY_MS
 from stream_app.engine.calendar import next_due_ms
 from stream_app.wire.state_codec import StateRow, decode_state, encode_state
@@ -76,6 +78,23 @@ def test_orders_beyond_their_block_survive() -> None:
     state = new_state()
     state.orders = huge
     assert decode_state(encode_state(state)) == state
+
+
+@given(seed=st.integers(0, 2**32), count=st.integers(1, 16))
+def test_waiting_observations_survive_however_many_there_are(seed: int, count: int) -> None:
+    random = Random(seed)
+    row = random.randbytes(90)
+    pending = [
+        Observation(at_ms=1_780_000_000_000 + number * DAY_MS, kind=1, packed=row[:40] + random.randbytes(50))
+        for number in range(count)
+    ]
+    state = new_state()
+    state.pending = pending
+    decoded = decode_state(encode_state(state))
+    assert decoded.packed_pending is not None
+    assert decoded.packed_pending.is_squeezed == (count > 4)
+    assert decoded.pending == pending
+    assert len(encode_state(state)) < count * 125 + 50
 
 
 def test_rows_have_a_place_for_every_part() -> None:
