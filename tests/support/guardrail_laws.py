@@ -214,7 +214,12 @@ def cap(draw: st.DrawFn) -> Case:
     ]
     made = sorted((Contact(NOON_MS - age_ms, name, channel) for age_ms, name, channel in past), key=lambda c: c.at_ms)
     rule = [{"count": count, "days": days}]
-    limits = {"total": {"total_caps": rule}, "channel": {"channel_caps": {SAME: rule}}}.get(kind, {})
+    by_kind: dict[str, dict[str, Any]] = {
+        "action": {},
+        "channel": {"channel_caps": {SAME: rule}},
+        "total": {"total_caps": rule},
+    }
+    limits = by_kind[kind]
     contacts, would_be = draw(st.sampled_from([(made, []), ([], made)]))
     action = {"caps": rule if kind == "action" else [], "channel": SAME}
     return Case(len(counted) >= count, action=action, limits=limits, contacts=contacts, would_be=would_be)
