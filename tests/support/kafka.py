@@ -237,9 +237,8 @@ def _difference(found: dict[str, bytes], expected: dict[str, bytes]) -> str:
     if found.keys() != expected.keys():
         return f"customers {sorted(found.keys() ^ expected.keys())} are only on one side"
     name = next(name for name, encoded in expected.items() if found[name] != encoded)
-    ours, theirs = decode_state(found[name]), decode_state(expected[name])
-    parts = [part for part in ours.__struct_fields__ if getattr(ours, part) != getattr(theirs, part)]
-    return f"{name}: {[(part, getattr(ours, part), getattr(theirs, part)) for part in parts]}"
+    ours, theirs = decode_state(found[name]).parts(), decode_state(expected[name]).parts()
+    return f"{name}: {[(part, ours[part], theirs[part]) for part in ours if ours[part] != theirs[part]]}"
 
 
 async def assert_same_folds(settings: Settings, shards: Mapping[int, Shard] | None = None) -> None:
