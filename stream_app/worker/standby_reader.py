@@ -7,6 +7,7 @@ rests for a multiple of what the turn cost. It has a consumer of its own, withou
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -34,8 +35,11 @@ NEAR_RECORDS = 5_000
 """A copy this near to the end is kept there; of those further behind one at a time is brought there, since what no
 partition record closes stays in memory, and in a compacted changelog that can be a whole partition."""
 
-FETCH_BYTES = 256 << 10
-FETCH_WAIT_MS = 500
+FETCH_BYTES = 1 << 20
+FETCH_WAIT_MS = 100
+"""How long a fetch may wait at the broker for news of copies at the end: meanwhile nothing is fetched of the others."""
+
+POLL_MS = 500
 RETRY_SECONDS = 10.0
 
 
@@ -114,8 +118,9 @@ class StandbyReader:
             await stop_consumer(consumer)
 
     async def _turn(self, consumer: Any, reading: dict[int, Restorer]) -> None:
-        places = [TopicPartition(self._topic, number) for number in self._due(reading)]
-        polled = await consumer.getmany(*places, timeout_ms=FETCH_WAIT_MS, max_records=TURN_RECORDS)
+        lags = {number: self._ends[number] - copy.next_offset for number, copy in reading.items()}
+        places = [TopicPartition(self._topic, number) for number in due(lags)]
+        polled = await consumer.getmany(*places, timeout_ms=POLL_MS, max_records=TURN_RECORDS)
         begun = time.perf_counter()
         for place, records in polled.items():
             highwater = consumer.highwater(place)
@@ -126,11 +131,6 @@ class StandbyReader:
         rest = (time.perf_counter() - begun) * (1 / LOOP_SHARE - 1)
         is_full = sum(len(records) for records in polled.values()) >= TURN_RECORDS
         await asyncio.sleep(rest if is_full else max(rest, QUIET_SECONDS))
-
-    def _due(self, reading: dict[int, Restorer]) -> list[int]:
-        """Return whose turn it is: all that are near the end, and the first of the others."""
-        far = [number for number, copy in reading.items() if self._ends[number] - copy.next_offset > NEAR_RECORDS]
-        return [number for number in reading if number not in far[1:]]
 
     def _fold(self, number: int, copy: Restorer, records: list[Any]) -> None:
         try:
@@ -177,3 +177,15 @@ class StandbyReader:
             max_partition_fetch_bytes=FETCH_BYTES,
             fetch_max_wait_ms=FETCH_WAIT_MS,
         )
+
+
+def due(lags: Mapping[int, int]) -> list[int]:
+    """Return which copies to read next: all that are near the end, and the first of the others.
+
+    Parameters
+    ----------
+    lags
+        Records that each copy has still to read, by partition.
+    """
+    far = [number for number, lag in lags.items() if lag > NEAR_RECORDS]
+    return [number for number in lags if number not in far[1:]]

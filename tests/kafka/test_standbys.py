@@ -16,7 +16,6 @@ from stream_app.adapters.metrics import Metrics
 from stream_app.adapters.stores_rocksdb import RocksdbStore
 from stream_app.settings import Settings
 from stream_app.wire.state_codec import encode_state
-from stream_app.worker import standby_reader
 from stream_app.worker.run import Worker, build_worker, open_store
 from tests.support import kafka as bench
 from tests.support.changelogs import write_changelog
@@ -192,28 +191,6 @@ async def test_a_copy_that_cannot_be_kept_is_given_up_and_nothing_else(new_setti
         opened_by_another.close()
         await worker.pipeline.own({0, 1})
         assert 0 < bench.total(metrics, "recovered_records_total") < 1_200 * 2 / 3
-
-
-async def test_copies_that_are_far_behind_catch_up_one_after_the_other(
-    new_settings: NewSettings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    near = 50
-    monkeypatch.setattr(standby_reader, "NEAR_RECORDS", near)
-    monkeypatch.setattr(standby_reader, "TURN_RECORDS", 100)
-    settings = new_settings(store="rocksdb")
-    await write_changelog(settings, 3_000)
-    ends = await ends_of_changelog(settings)
-    on_the_way = set()
-    async with standby_worker(settings) as (worker, _):
-        worker.standbys.follow({0, 1, 2})
-        async with asyncio.timeout(60):
-            while worker.standbys.copies.keys() != ends.keys() or worker.standbys.lag_records():
-                copies = worker.standbys.copies
-                far = {number for number, copy in copies.items() if 0 < copy.next_offset < ends[number] - near}
-                assert len(far) <= 1
-                on_the_way |= far
-                await asyncio.sleep(0)
-    assert on_the_way == {0, 1, 2}, "looked at too rarely to see anything"
 
 
 async def ends_of_changelog(settings: Settings) -> dict[int, int]:

@@ -30,6 +30,7 @@ from stream_app.wire.partition_record import (
 )
 from stream_app.wire.state_codec import encode_state
 from stream_app.worker.restoring import Restored, Restorer
+from stream_app.worker.standby_reader import NEAR_RECORDS, due
 from stream_app.worker.standbys import ChangelogReplacedError, Standbys
 
 CUSTOMERS = ("ada", "bob", "cyd", "dan")
@@ -279,3 +280,9 @@ def test_a_log_that_goes_back_is_refused() -> None:
     (copy,) = standbys.copies.values()
     with pytest.raises(ChangelogReplacedError, match="created again"):
         standbys.take(0, copy, history.records)
+
+
+def test_copies_far_behind_catch_up_one_after_the_other_beside_those_that_are_kept_near() -> None:
+    assert due({}) == []
+    assert due({0: NEAR_RECORDS, 1: 0}) == [0, 1]
+    assert due({0: 3, 1: NEAR_RECORDS + 1, 2: 10**9, 3: 0, 4: 10**6}) == [0, 1, 3]
