@@ -25,7 +25,7 @@ from stream_app.adapters.metrics import Metrics
 from stream_app.adapters.stores import MemoryStore
 from stream_app.core.events import CustomerRecord
 from stream_app.core.partition import PartitionState
-from stream_app.core.records import Record, TimePassed
+from stream_app.core.records import Record
 from stream_app.core.times import DAY_MS, MINUTE_MS, to_ms
 from stream_app.core.topics import CUSTOMER_TOPICS, Topic
 from stream_app.engine.shard import DictStore, Shard
@@ -357,12 +357,6 @@ async def pure_states(settings: Settings) -> dict[int, Shard]:
 
 def states_of(shard: Shard) -> dict[str, bytes]:
     return {name: encode_state(state) for name, state in shard.store.items()}
-
-
-def advance_all(settings: Settings, shards: Iterable[Shard], at_ms: int) -> None:
-    engine = engine_of(settings)
-    for shard in shards:
-        engine.process(shard, [TimePassed(at_ms)])
 
 
 def interventions_by_id(records: Sequence[Any]) -> dict[bytes, set[bytes]]:
