@@ -8,7 +8,7 @@ never repaired.
 import functools
 import shutil
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +128,30 @@ class RocksdbStore(CachedStore):
         known += [customer_id for customer_id, encoded in self._unwritten.items() if encoded is not None]
         self._count = len(known)
         return known
+
+
+def remove_left_stores(folder: Path, kept: Collection[int], before_seconds: float) -> list[int]:
+    """Remove what partitions left behind that went to other workers for good, and return their numbers.
+
+    Customers who are erased meanwhile are not erased there. What was left lately stays: the partition may come back.
+
+    Parameters
+    ----------
+    folder
+        Of all stores of an app id, each in a folder named by its partition.
+    kept
+        Partitions that are open, or are to be opened.
+    before_seconds
+        Stores in which nothing was written since this moment (Unix time) are removed.
+    """
+    removed = []
+    for left in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if not left.name.isdecimal() or int(left.name) in kept:
+            continue
+        if max((file.stat().st_mtime for file in left.iterdir()), default=0.0) < before_seconds:
+            shutil.rmtree(left)
+            removed.append(int(left.name))
+    return removed
 
 
 def _open(folder: Path) -> Any:

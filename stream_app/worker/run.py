@@ -8,15 +8,17 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import UnsupportedVersionError
 
 from stream_app.adapters.assembly import DeciderMaker, catalogue_file_of, engine_of
+from stream_app.adapters.logs import fields
 from stream_app.adapters.metrics import Metrics
 from stream_app.adapters.stores import MemoryStore, PartitionStore
-from stream_app.adapters.stores_rocksdb import RocksdbStore
+from stream_app.adapters.stores_rocksdb import RocksdbStore, remove_left_stores
 from stream_app.core.times import SECOND_MS, from_ms
 from stream_app.core.topics import Topic
 from stream_app.settings import Settings
@@ -48,6 +50,9 @@ EXIT_STOP_TIMEOUT = 70
 COLLECTOR_THRESHOLDS = (50_000, 20, 100)
 """For the garbage collector. What a worker buffers lives for some batches and has no cycles: at Python's 700 new
 objects a round, the collector goes through it again and again, which took 5 of 45 microseconds an event."""
+
+LEFT_STORE_SECONDS = 7 * 86_400.0
+"""How long the local store of a partition is kept after this worker lost it."""
 
 CACHED_STATES = 40_000
 """Decoded states that a worker keeps, over all partitions."""
@@ -177,7 +182,9 @@ def _restoring(
             }
             refuse_recreated(settings, held, await ends_of(consumer, held) if held else {})
             # Last: what was ours until now is closed, and what is waited for is done.
-            standbys.follow(copied if standbys_of(settings) else set())
+            copied = copied if standbys_of(settings) else set()
+            standbys.follow(copied)
+            _remove_left(settings, partitions | copied)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or not task.cancelling():
@@ -201,7 +208,17 @@ def open_store(settings: Settings, number: int, cached_states: int) -> Partition
     """
     if settings.store == "memory":
         return MemoryStore(cached_states)
-    return RocksdbStore(settings.data_dir / "customers" / settings.app_id / str(number), cached_states)
+    return RocksdbStore(_stores_folder(settings) / str(number), cached_states)
+
+
+def _stores_folder(settings: Settings) -> Path:
+    return settings.data_dir / "customers" / settings.app_id
+
+
+def _remove_left(settings: Settings, kept: set[int]) -> None:
+    removed = remove_left_stores(_stores_folder(settings), kept, time.time() - LEFT_STORE_SECONDS)
+    if removed:
+        logger.info("removed stores of partitions that others own", extra=fields(partitions=len(removed)))
 
 
 @contextlib.asynccontextmanager

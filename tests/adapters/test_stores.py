@@ -1,5 +1,6 @@
 """One contract for every kind of partition store."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_app.adapters.stores import Checkpoint, MemoryStore, PartitionStore
-from stream_app.adapters.stores_rocksdb import RocksdbStore
+from stream_app.adapters.stores_rocksdb import RocksdbStore, remove_left_stores
 from stream_app.core.state import ClicksState, CustomerState, new_state
 from stream_app.wire.partition_record import PARTITION, envelope
 from stream_app.wire.state_codec import decode_state, encode_state
@@ -171,3 +172,23 @@ def test_memory_store_behaves_like_a_dict(steps: list[tuple[str, str, int]]) -> 
                 dirty.clear()
         assert len(store) == len(model)
         assert {name: sessions(state) for name, state in store.items()} == model
+
+
+def test_only_stores_that_were_left_long_ago_are_removed(tmp_path: Path) -> None:
+    stores = tmp_path / "customers"
+    assert remove_left_stores(stores, (), 0.0) == []
+    for name, written_seconds in {"0": 100.0, "1": 100.0, "2": 300.0, "notes": 100.0}.items():
+        (stores / name).mkdir(parents=True)
+        for file in ("older", "newer"):
+            (stores / name / file).write_text("ada")
+            os.utime(stores / name / file, (written_seconds, written_seconds - 50 * (file == "older")))
+    assert remove_left_stores(stores, {1}, 200.0) == [0]
+    assert sorted(left.name for left in stores.iterdir()) == ["1", "2", "notes"]
+
+
+def test_an_open_store_looks_as_new_as_it_is(tmp_path: Path) -> None:
+    begun_seconds = tmp_path.stat().st_mtime
+    store = RocksdbStore(tmp_path / "stores" / "3", cached_states=4)
+    store.close()
+    assert remove_left_stores(tmp_path / "stores", (), begun_seconds - 1) == []
+    assert remove_left_stores(tmp_path / "stores", (), begun_seconds + 3_600) == [3]
