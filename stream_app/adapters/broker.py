@@ -23,6 +23,11 @@ START_TIMEOUT_SECONDS = 60.0
 STOP_TIMEOUT_SECONDS = 20.0
 
 
+def new_cluster_id(random_bytes: bytes) -> str:
+    """Return a Kafka cluster id of 16 random bytes that no command line takes for an option: none begins with "-"."""
+    return urlsafe_b64encode(random_bytes).decode().rstrip("=").replace("-", "_", 1)
+
+
 class BrokerError(RuntimeError):
     """A broker could not be started; the message says why and what to do."""
 
@@ -224,7 +229,7 @@ class ApacheKafka(_BrokerProcess):
         }
         self._config_file.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
         if not (self.data_dir / "logs" / "meta.properties").exists():
-            cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+            cluster_id = new_cluster_id(uuid.uuid4().bytes)
             done = subprocess.run(  # noqa: S603 - the command is ours, no shell
                 [*self._java(), "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(self._config_file)],
                 check=False,

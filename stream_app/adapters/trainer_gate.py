@@ -131,8 +131,9 @@ class TrainerGate:
         return {(places[place], place.partition): end for place, end in ends.items() if end}
 
     async def _numbers(self, topic: str) -> list[int]:
-        await self._group.topics()
-        return sorted(self._group.partitions_for_topic(topic) or ())
+        # What the consumer knows by itself is from when it connected: a topic made just before can be missing there.
+        cluster = await self._group._client.fetch_all_metadata()  # noqa: SLF001 - there is no public way
+        return sorted(cluster.partitions_for_topic(topic) or ())
 
     async def _processed(self, fed: Mapping[tuple[Topic, int], int], at_ms: int = 0) -> bool:
         """Say whether every partition has come so far. What was refused or re-published only the commits tell."""
