@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
 import pytest
+from faust.transport.consumer import Fetcher
 from faust.types import TP
 
 from stream_app.settings import Settings
@@ -223,3 +224,75 @@ async def test_only_finished_chunks_are_committed(consumer: ScriptedConsumer) ->
     assert consumer._filter_committable_offsets(consumer._filter_tps_with_pending_acks()) == {CLICKS: 6}
     consumer._committed_offset[CLICKS] = 6
     assert consumer._filter_committable_offsets(consumer._filter_tps_with_pending_acks()) == {}
+
+
+class Drain:
+    """Runs the consumer's own loop, and keeps what it handed on."""
+
+    def __init__(self, consumer: ScriptedConsumer) -> None:
+        self.consumer = consumer
+        self.taken: list[Chunk] = []
+        self.began = asyncio.Event()
+        self.hold: asyncio.Event | None = None
+        consumer.callback = self.take
+        consumer.resume_flow()
+
+    async def take(self, message: Any) -> None:
+        self.taken.append(message.value)
+        self.began.set()
+        if self.hold is not None:
+            await self.hold.wait()
+
+    async def run(self) -> None:
+        fetcher = Fetcher(self.consumer.app)
+
+        async def end_after_the_script() -> None:
+            if not self.consumer.script:
+                fetcher._stopped.set()
+
+        self.consumer.while_polling = end_after_the_script
+        async with asyncio.timeout(10):
+            await self.consumer._drain_messages(fetcher)
+
+
+async def test_polls_are_handed_on_whole_and_in_order(consumer: ScriptedConsumer) -> None:
+    consumer.script = [
+        {CLICKS: records(CLICKS, *range(4)), ORDERS: records(ORDERS, 0)},
+        {CLICKS: records(CLICKS, 4, 5)},
+    ]
+    drain = Drain(consumer)
+    await drain.run()
+    assert shape(drain.taken) == [
+        ("clickstream", [0, 1, 2]),
+        ("orders", [0]),
+        ("clickstream", [3]),
+        ("clickstream", [4, 5]),
+    ]
+    assert (consumer._read_offset[CLICKS], consumer._read_offset[ORDERS]) == (5, 0)
+
+
+async def test_a_rebalance_breaks_off_what_waits_to_be_handed_on(consumer: ScriptedConsumer) -> None:
+    consumer.script = [{CLICKS: records(CLICKS, *range(9))}]
+    drain = Drain(consumer)
+    drain.hold = asyncio.Event()
+    running = asyncio.ensure_future(drain.run())
+    await drain.began.wait()
+    consumer.stop_flow()
+    await consumer.perform_seek()
+    consumer.resume_flow()
+    consumer.script = [{CLICKS: records(CLICKS, 0, 1)}]
+    drain.hold = None
+    await running
+    assert shape(drain.taken) == [("clickstream", [0, 1, 2]), ("clickstream", [0, 1])]
+
+
+async def test_what_a_callback_raises_ends_the_loop(consumer: ScriptedConsumer) -> None:
+    consumer.script = [{CLICKS: records(CLICKS, 0)}]
+    drain = Drain(consumer)
+
+    async def fail(message: Any) -> None:
+        raise ZeroDivisionError(message)
+
+    consumer.callback = fail
+    with pytest.raises(ZeroDivisionError):
+        await drain.run()
