@@ -90,14 +90,16 @@ class Engine:
         """Take ownership of a partition: index what is due, from the states alone."""
         shard = Shard(partition, store, memory, self._due_of)
         for customer_id, state in store.items():
-            due_ms = next_due_ms(state, self._label_delay_ms)
-            if due_ms:
-                shard.timers.schedule(due_ms, customer_id)
-            if state.score is not None:
-                shard.tiers[state.score.tier] += 1
-            shard.neighbours.observe((), self._listed(customer_id, state))
+            self.index(shard, customer_id, state)
         shard.neighbours.catch_up()
         return shard
+
+    def index(self, shard: Shard, customer_id: str, state: CustomerState) -> None:
+        """Index one customer whom the shard does not know yet, before anything happens to the state."""
+        self._reschedule(shard, customer_id, state, 0)
+        if state.score is not None:
+            shard.tiers[state.score.tier] += 1
+        shard.neighbours.observe((), self._listed(customer_id, state))
 
     def process(self, shard: Shard, entries: Sequence[Entry], hold_ms: int | None = None) -> Effects:
         """Apply a batch of entries of one partition, in order.
@@ -348,18 +350,8 @@ class Engine:
         effects: Effects,
     ) -> None:
         frontier_ms = max(at_ms, shard.memory.frontier_ms) if trigger not in _TIMED else at_ms
-        facts = facts_of(state)
-        point = Point(
-            customer_id,
-            state,
-            at_ms,
-            frontier_ms,
-            trigger,
-            facts,
-            observation,
-            traceparent,
-            shard.neighbours.mark,
-        )
+        facts, mark = facts_of(state), shard.neighbours.mark
+        point = Point(customer_id, state, at_ms, frontier_ms, trigger, facts, observation, traceparent, mark)
         retry_ms = self.decider.quiet_until_ms(facts, frontier_ms) if trigger in DECIDING_TRIGGERS else 0
         block.add(point, raw_row(state, point.scored_ms, kind), retry_ms)
         effects.counts["points"] += 1

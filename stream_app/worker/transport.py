@@ -219,6 +219,9 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
                 polled = [message async for _, message in self.getmany(timeout=POLL_SECONDS)]
                 if polled:
                     await self.wait_first(self._hand_on(polled), self.suspend_flow.wait())
+                if self._commit_every is not None and self._n_acked >= self._commit_every:
+                    self._n_acked = 0
+                    await self.commit()
                 self.diag.unset_flag(CONSUMER_FETCHING)
                 # A poll that finds records ready never lets go of the loop.
                 await asyncio.sleep(0)
@@ -234,9 +237,6 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
                 return
             await self.callback(message)
             self._read_offset[message.tp] = message.offset
-        if self._commit_every is not None and self._n_acked >= self._commit_every:
-            self._n_acked = 0
-            await self.commit()
 
     async def _come_to_rest(self) -> None:
         if self.app.quiescent is not None:
