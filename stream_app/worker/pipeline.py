@@ -33,10 +33,6 @@ IDLE_SECONDS = 1.0
 BUFFERED_IDLE_SECONDS = 0.01
 """How soon to look again while something waits in the merge: whether a topic still lags is seen only by looking."""
 
-CYCLE_SECONDS = 0.03
-"""From one cycle's beginning to the next one's, at least. Each writes to every partition that it touches, which costs
-the same for one record as for a hundred: at 10,000 events a second, twice as many cycles took a fifth more time."""
-
 BUSY_WAIT_SHARE = 0.05
 """How much of the time spent on batches counts as waiting for a topic that lags: a worker that works a backlog off
 leaves its consumer little time to fetch, and giving up then would apply a month of orders before the clicks."""
@@ -178,7 +174,7 @@ class Pipeline:
                     worked = await self._cycle(begun)
                     self._busy_seconds += time.monotonic() - begun
             if worked:
-                await asyncio.sleep(max(0.0, begun + CYCLE_SECONDS - time.monotonic()))
+                await asyncio.sleep(0)
                 continue
             buffered = any(owned.aligner.buffered for owned in self.owned.values())
             try:

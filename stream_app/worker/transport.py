@@ -37,8 +37,8 @@ FULL_POLL_SECONDS = 0.02
 FETCH_MIN_BYTES = 100_000
 FETCH_WAIT_MS = 30
 """How much a fetch waits for at the broker, and how long at most. Many small fetches cost more than they bring: at
-10,000 events a second, a third of the worker's time went into them. A slow stream is read up to 30 ms later, and an
-idle worker makes 33 small requests a second."""
+10,000 events a second, fetches for one byte took a fifth more CPU and doubled the 99th percentile of latency. A slow
+stream is read up to 30 ms later, and an idle worker makes 33 small requests a second."""
 
 
 class Chunk(NamedTuple):
