@@ -1,6 +1,7 @@
 """What leaves the engine: typed outputs that a shell encodes and sends."""
 
 from collections import Counter
+from typing import NamedTuple
 
 import msgspec
 from pydantic import BaseModel
@@ -53,6 +54,17 @@ class Output(msgspec.Struct, frozen=True):
     traceparent: str = ""
 
 
+class Rejected(NamedTuple):
+    """A record that only the engine could see to be bad."""
+
+    entry: int
+    """Index of its entry in the batch."""
+    offset: int
+    """Of the record itself: an entry may be a run of several."""
+    code: str
+    detail: str
+
+
 class Effects(msgspec.Struct):
     """Everything that follows from one batch. `counts` is for metrics and logs, never for decisions."""
 
@@ -60,7 +72,7 @@ class Effects(msgspec.Struct):
     """All but interventions, in the order in which they arose."""
     interventions: list[Output]
     """Sent last, after the changelog with these very bytes in its outbox is acknowledged."""
-    rejected: list[tuple[int, str, str]]
-    """Entries that only the engine could see to be bad: index in the batch, code, detail. They changed nothing."""
+    rejected: list[Rejected]
+    """Records that only the engine could see to be bad. They changed nothing."""
     counts: Counter[str]
     """applied, duplicates, late, timers, points, observations, examples, far_future, ..."""

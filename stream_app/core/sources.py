@@ -3,6 +3,9 @@
 Offsets catch redelivery; a ring of recent event ids catches what a producer sent twice.
 """
 
+from collections.abc import Sequence
+
+from stream_app.core.events import Click
 from stream_app.core.hashing import digest
 from stream_app.core.records import Position
 from stream_app.core.state import SourceState
@@ -41,6 +44,39 @@ def admit(sources: SourceState, position: Position, event_id: str | None) -> boo
     if event_id is None:
         return True
     return _note_id(sources, key & ((1 << _RANK_BITS) - 1), digest(event_id, _FIRST_DIGEST_BYTES)[:DIGEST_BYTES])
+
+
+def admit_all(sources: SourceState, run: Position, first: int, clicks: Sequence[Click]) -> bool:
+    """Note consecutive records of one source, if each of them is surely news; otherwise note nothing.
+
+    A faster `admit` for the usual case: what it returns False for may yet be news, which `admit` tells record by
+    record.
+
+    Parameters
+    ----------
+    run
+        Position of the first click of a run without gaps.
+    first
+        How many clicks after that the first of `clicks` stands.
+    clicks
+        One behind the other.
+    """
+    key, offset = source_key(run), run.offset + first
+    newest = sources.offsets.get(key)
+    if newest is None or offset <= newest:
+        return False
+    identities = [digest(click.event_id, _FIRST_DIGEST_BYTES)[:DIGEST_BYTES] for click in clicks]
+    if len(set(identities)) < len(identities):
+        return False
+    rank = key & ((1 << _RANK_BITS) - 1)
+    ring = sources.rings.get(rank, b"")
+    for identity in identities:
+        if identity in ring:
+            return False
+    identities.reverse()
+    sources.offsets[key] = offset + len(identities) - 1
+    sources.rings[rank] = (b"".join(identities) + ring)[:_RING_BYTES]
+    return True
 
 
 def ring_of_first_version(ring: bytes) -> bytes:

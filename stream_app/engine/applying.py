@@ -1,5 +1,6 @@
 """Apply one event to one customer: which fold it goes to, and whether it asks for a score."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from stream_app.core.events import (
@@ -11,7 +12,7 @@ from stream_app.core.events import (
     OrderEvent,
     ReviewEvent,
 )
-from stream_app.core.folds.clicks import fold_click
+from stream_app.core.folds.clicks import calm_end, fold_calm, fold_click
 from stream_app.core.folds.orders import fold_order
 from stream_app.core.folds.people import fold_feedback, profile_of
 from stream_app.core.folds.reviews import fold_review
@@ -63,14 +64,33 @@ class Applier:
         if clicks is None:
             clicks = state.clicks = ClicksState()
         starts_visit = fold_click(clicks, event, at_ms, self._idle_ms)
-        if clicks.session_cart:
-            state.cart_due_ms = cart_due_ms(clicks.last_ms, self._policy.session_idle_minutes)
-        elif state.cart_due_ms:
-            state.cart_due_ms = 0
+        self._note_cart_due(state, clicks)
         if starts_visit or at_ms - clicks.scored_ms >= self._click_score_ms:
             clicks.scored_ms = at_ms
             return "click"
         return None
+
+    def calm_end(self, state: CustomerState, events: Sequence[Click], times_ms: Sequence[int], first: int) -> int:
+        """Return up to which index clicks of a run neither begin a visit nor ask for a score; `first` if none."""
+        clicks = state.clicks
+        if clicks is None:
+            return first
+        return calm_end(clicks, events, times_ms, first, clicks.scored_ms + self._click_score_ms, self._idle_ms)
+
+    def calm_clicks(
+        self, state: CustomerState, events: Sequence[Click], times_ms: Sequence[int], first: int, end: int
+    ) -> None:
+        """Fold the clicks in that `calm_end` told of."""
+        clicks = state.clicks
+        assert clicks is not None
+        fold_calm(clicks, events, times_ms, first, end)
+        self._note_cart_due(state, clicks)
+
+    def _note_cart_due(self, state: CustomerState, clicks: ClicksState) -> None:
+        if clicks.session_cart:
+            state.cart_due_ms = cart_due_ms(clicks.last_ms, self._policy.session_idle_minutes)
+        elif state.cart_due_ms:
+            state.cart_due_ms = 0
 
     def _order(self, state: CustomerState, event: OrderEvent, at_ms: int) -> Trigger:
         if state.orders is None:

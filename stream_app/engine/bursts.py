@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from stream_app.core.effects import Effects
 from stream_app.core.events import Click, ClickEvent
 from stream_app.core.observations import ON_CALENDAR
-from stream_app.core.records import Entry, Record
-from stream_app.core.sources import admit
+from stream_app.core.records import ClickRun, Entry, Record
+from stream_app.core.sources import admit, admit_all
 from stream_app.core.state import CustomerState, Observation, new_state
 from stream_app.core.times import DAY_MS
 from stream_app.engine.applying import Applier
@@ -23,6 +23,7 @@ from stream_app.engine.shard import Shard, StateStore
 
 Ask = Callable[[Shard, str, CustomerState, int, str, int, Observation | None, str, Block, Effects], None]
 FireDue = Callable[[Shard, int, Block, Effects], None]
+OneByOne = Callable[[Shard, ClickRun, int, int, int | None, Block, Effects], None]
 
 _CLICKS = (Click, ClickEvent)
 
@@ -40,13 +41,18 @@ class Bursts:
         Collects a point that asks for a score.
     fire_due
         Fires what is due by a moment.
+    one_by_one
+        Applies the clicks of a run from an index on in the general way.
     """
 
-    def __init__(self, policy: EnginePolicy, applier: Applier, ask: Ask, fire_due: FireDue) -> None:
+    def __init__(
+        self, policy: EnginePolicy, applier: Applier, ask: Ask, fire_due: FireDue, one_by_one: OneByOne
+    ) -> None:
         self._policy = policy
         self._applier = applier
         self._ask = ask
         self._fire_due = fire_due
+        self._one_by_one = one_by_one
         self._label_delay_ms = policy.horizon_days * DAY_MS + policy.allowed_lateness_ms
 
     def take(
@@ -55,8 +61,24 @@ class Bursts:
         """Apply clicks from an index on, and return the index of the first entry that needs the general way.
 
         That is anything but a click, a click of someone who opted out, and one before which something may be due, a
-        day may end, or a block must be concluded.
+        day may end, or a block must be concluded. Runs are always taken.
         """
+        index, count = first, len(entries)
+        while index < count:
+            entry = entries[index]
+            if isinstance(entry, ClickRun):
+                self._take_run(shard, entry, index, hold_ms, block, effects)
+                index += 1
+                continue
+            index = self._take_singles(shard, entries, index, hold_ms, block, effects)
+            if index == count or not isinstance(entries[index], ClickRun):
+                break
+        return index
+
+    def _take_singles(
+        self, shard: Shard, entries: Sequence[Entry], first: int, hold_ms: int | None, block: Block, effects: Effects
+    ) -> int:
+        """As `take`, up to a run."""
         memory, store, lateness_ms = shard.memory, shard.store, self._policy.allowed_lateness_ms
         frontier_ms = memory.frontier_ms
         calm_until_ms = self._calm_until_ms(shard, block)
@@ -88,10 +110,61 @@ class Bursts:
                     calm_until_ms = self._calm_until_ms(shard, block)
             if calm_until_ms <= frontier_ms:
                 self._fire_due(shard, frontier_ms, block, effects)
-                break
+                calm_until_ms, state = self._calm_until_ms(shard, block), None
         effects.counts["applied"] += applied
         effects.counts["late"] += late
         return index
+
+    def _take_run(
+        self, shard: Shard, run: ClickRun, index: int, hold_ms: int | None, block: Block, effects: Effects
+    ) -> None:
+        """Apply a run, in as few pieces as nothing shows.
+
+        A click that begins a visit or asks for a score is a piece of its own, and what goes on with the visit is one.
+        Where anything could come between, the rest goes the general way.
+        """
+        times_ms, memory = run.times_ms, shard.memory
+        last_ms, done, count = times_ms[-1], 0, len(times_ms)
+        is_held = hold_ms is not None and last_ms > hold_ms
+        is_late = times_ms[0] < memory.frontier_ms - self._policy.allowed_lateness_ms
+        if not is_held and not is_late and last_ms < self._calm_until_ms(shard, block):
+            state = _taken_from(shard.store, run.customer_id)
+            while state is not None and done < count and not state.erased_ms:
+                done = self._fold_calm(shard, run, done, state, effects) or self._fold_one(
+                    shard, run, done, state, block, effects
+                )
+                memory.frontier_ms = max(memory.frontier_ms, times_ms[done - 1])
+                calm_until_ms = self._calm_until_ms(shard, block)
+                if calm_until_ms <= memory.frontier_ms:
+                    self._fire_due(shard, memory.frontier_ms, block, effects)
+                    break
+                if calm_until_ms <= last_ms:
+                    break
+        if done < count:
+            self._one_by_one(shard, run, done, index, hold_ms, block, effects)
+
+    def _fold_calm(self, shard: Shard, run: ClickRun, first: int, state: CustomerState, effects: Effects) -> int:
+        """Fold what goes on with the visit from a click on, in one loop; return where that ends, 0 if nothing does."""
+        end = self._applier.calm_end(state, run.clicks, run.times_ms, first)
+        if end <= first or not admit_all(state.sources, run.position, first, run.clicks[first:end]):
+            return 0
+        cart_before_ms = state.cart_due_ms
+        self._applier.calm_clicks(state, run.clicks, run.times_ms, first, end)
+        effects.counts["applied"] += end - first
+        if state.cart_due_ms != cart_before_ms:
+            self._schedule_cart(shard, run.customer_id, state, cart_before_ms)
+        return end
+
+    def _fold_one(
+        self, shard: Shard, run: ClickRun, index: int, state: CustomerState, block: Block, effects: Effects
+    ) -> int:
+        """Fold the click of a run in that stands at an index; return the index behind it."""
+        record = run.record(index)
+        shard.memory.frontier_ms = max(shard.memory.frontier_ms, record.at_ms)
+        if _is_news(state, record, run.clicks[index], effects):
+            effects.counts["applied"] += 1
+            self._fold(shard, record, state, run.clicks[index], block, effects)
+        return index + 1
 
     def _fold(
         self,
@@ -111,16 +184,20 @@ class Bursts:
             self._ask(
                 shard, record.customer_id, state, at_ms, "click", ON_CALENDAR, None, record.traceparent, block, effects
             )
-        cart_due_ms = state.cart_due_ms
-        if cart_due_ms == cart_before_ms:
+        if state.cart_due_ms == cart_before_ms:
             return asks
+        self._schedule_cart(shard, record.customer_id, state, cart_before_ms)
+        return True
+
+    def _schedule_cart(self, shard: Shard, customer_id: str, state: CustomerState, cart_before_ms: int) -> None:
+        """Let the timers know when what is due has changed with the cart."""
+        cart_due_ms = state.cart_due_ms
         due_ms = next_due_ms(state, self._label_delay_ms)
         state.cart_due_ms = cart_before_ms
         due_before_ms = next_due_ms(state, self._label_delay_ms)
         state.cart_due_ms = cart_due_ms
         if due_ms and due_ms != due_before_ms:
-            shard.timers.schedule(due_ms, record.customer_id)
-        return True
+            shard.timers.schedule(due_ms, customer_id)
 
     def _calm_until_ms(self, shard: Shard, block: Block) -> int:
         """Return the event time from which on something may have to happen before an entry."""

@@ -12,7 +12,7 @@ event time. None of this shows in the result (law: any chunking gives the same).
 from collections import Counter
 from collections.abc import Sequence
 
-from stream_app.core.effects import Effects, Output
+from stream_app.core.effects import Effects, Output, Rejected
 from stream_app.core.events import CustomerEntry, FeedbackEvent
 from stream_app.core.facts import facts_of
 from stream_app.core.features import raw_row
@@ -21,7 +21,7 @@ from stream_app.core.ledger import Ledger
 from stream_app.core.observations import AFTER_ORDER, ON_CALENDAR, take_observation
 from stream_app.core.partition import PartitionState
 from stream_app.core.population import mark_orders, observe_order
-from stream_app.core.records import Entry, Record, TimePassed
+from stream_app.core.records import ClickRun, Entry, Record, TimePassed
 from stream_app.core.sources import admit
 from stream_app.core.state import CustomerState, Observation, SourceState, new_state
 from stream_app.core.times import DAY_MS
@@ -65,7 +65,7 @@ class Engine:
         self.policy = policy
         self._applier = Applier(policy, sentiment)
         self._concluder = Concluder(policy, decider, scorer)
-        self._bursts = Bursts(policy, self._applier, self._ask, self._fire_due)
+        self._bursts = Bursts(policy, self._applier, self._ask, self._fire_due, self._one_by_one)
         self._label_delay_ms = policy.horizon_days * DAY_MS + policy.allowed_lateness_ms
 
     @property
@@ -131,7 +131,9 @@ class Engine:
         block = before.block if before is not None else Block()
         index = 0
         while (index := self._bursts.take(shard, entries, index, hold_ms, block, effects)) < len(entries):
-            self._process_one(shard, entries[index], index, hold_ms, block, effects)
+            entry = entries[index]
+            assert not isinstance(entry, ClickRun), "runs are taken, whole or one by one"
+            self._process_one(shard, entry, index, hold_ms, block, effects)
             index += 1
         return Folded(shard, block, effects)
 
@@ -142,8 +144,15 @@ class Engine:
         """
         self._concluder.settle_all(folded)
 
+    def _one_by_one(
+        self, shard: Shard, run: ClickRun, first: int, index: int, hold_ms: int | None, block: Block, effects: Effects
+    ) -> None:
+        """Apply the clicks of a run from one on as the single records that they are."""
+        for place in range(first, len(run.clicks)):
+            self._process_one(shard, run.record(place), index, hold_ms, block, effects)
+
     def _process_one(
-        self, shard: Shard, entry: Entry, index: int, hold_ms: int | None, block: Block, effects: Effects
+        self, shard: Shard, entry: Record | TimePassed, index: int, hold_ms: int | None, block: Block, effects: Effects
     ) -> None:
         """Apply one entry of any kind."""
         if self.is_far_future(shard, entry):
@@ -151,7 +160,8 @@ class Engine:
                 f"event time is more than {self.policy.max_jump_ms // DAY_MS} days ahead of everything before it; "
                 "mend the timestamp, or raise max_event_time_jump_days if the data really has such a gap"
             )
-            effects.rejected.append((index, "far_future", detail))
+            offset = entry.position.offset if isinstance(entry, Record) else 0
+            effects.rejected.append(Rejected(index, offset, "far_future", detail))
             return
         self._move_time(shard, entry.at_ms if hold_ms is None else min(entry.at_ms, hold_ms), block, effects)
         if isinstance(entry, TimePassed):
@@ -165,12 +175,13 @@ class Engine:
         return self.process(shard, [TimePassed(to_ms)])
 
     def is_far_future(self, shard: Shard, entry: Entry) -> bool:
-        """Say whether an entry is further ahead of the partition than any event may be; time does not follow it."""
-        if not isinstance(entry, Record):
+        """Say whether an entry, or any of a run, is further ahead of the partition than events may be."""
+        if isinstance(entry, TimePassed):
             return False
         frontier_ms = shard.memory.frontier_ms
         is_known = self.policy.event_clock and frontier_ms > 0
-        return is_known and entry.at_ms > frontier_ms + self.policy.max_jump_ms
+        last_ms = entry.at_ms if isinstance(entry, Record) else entry.last_ms
+        return is_known and last_ms > frontier_ms + self.policy.max_jump_ms
 
     def _due_of(self, shard: Shard, customer_id: str) -> int:
         state = shard.store.get(customer_id)

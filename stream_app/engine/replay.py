@@ -216,11 +216,11 @@ class Replay:
         self._chunk, self._numbers = [], []
         self.first_ms = self.first_ms or chunk[0].at_ms
         effects = self.engine.process(self.shard, chunk)
-        refused = {index for index, _, _ in effects.rejected}
+        refused = {rejected.entry for rejected in effects.rejected}
         self.last_ms = max(
             (entry.at_ms for index, entry in enumerate(chunk) if index not in refused), default=self.last_ms
         )
-        for index, code, detail in effects.rejected:
+        for index, _, code, detail in effects.rejected:
             entry = chunk[index]
             topic = entry.position.topic if isinstance(entry, Record) else Topic.TICKS
             self._refuse(numbers[index], topic, code, "timestamp", detail)

@@ -6,37 +6,52 @@ to lag, the others wait for it: a bounded time, or without bound. What is given 
 back until it has caught up.
 """
 
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
 
-from stream_app.core.records import Entry
+from stream_app.core.records import ClickRun, Entry
 
 UNBOUNDED = -1
+_LAST_PLACE = (1 << 62, 0, 0)
 
 
 class Item(msgspec.Struct, frozen=True, gc=False):
-    """One entry in the merge, whose order is that of `place`. Without cycles, as records are (`core.records`)."""
+    """One entry in the merge, whose order is that of `place`. Without cycles, as records are (`core.records`).
+
+    A run of clicks is one entry of several records; the merge takes as many of them as may go.
+    """
 
     at_ms: int
+    """Of the first record, where there are several; so are rank and offset."""
     rank: int
     offset: int
     entry: Entry
-    record: Any
-    """aiokafka's ConsumerRecord: for a dead letter, if the engine asks for one."""
+    records: Sequence[Any]
+    """The client's records: for dead letters, if the engine asks for any."""
     work: Any
-    """The chunk that it belongs to."""
+    """The chunk that they belong to."""
+    last_ms: int
+    """Largest event time."""
 
     @property
     def place(self) -> tuple[int, int, int]:
         """Event time, topic rank, offset."""
         return self.at_ms, self.rank, self.offset
 
+    def part(self, first: int, end: int) -> "Item":
+        """Return the records of a run from index `first` up to `end`."""
+        assert isinstance(self.entry, ClickRun)
+        entry, records = self.entry.part(first, end), self.records[first:end]
+        times_ms = self.entry.times_ms
+        return Item(times_ms[first], self.rank, self.offset + first, entry, records, self.work, times_ms[end - 1])
 
-at_ms_of = attrgetter("at_ms")
+
+last_ms_of = attrgetter("last_ms")
 
 
 class Release(NamedTuple):
@@ -79,12 +94,12 @@ class Aligner:
             return
         target = self._lanes[lane]
         target.queue.extend(items)
-        target.newest_ms = max(target.newest_ms, *map(at_ms_of, items))
+        target.newest_ms = max(target.newest_ms, *map(last_ms_of, items))
         target.given_up = False
-        self.buffered += len(items)
+        self.buffered += records_in(items)
 
     def release(self, limit: int, lagging: Collection[int], now_ms: int) -> Release:
-        """Take up to `limit` entries that nothing can precede any more, in merge order.
+        """Take up to `limit` records that nothing can precede any more, in merge order.
 
         Parameters
         ----------
@@ -97,11 +112,12 @@ class Aligner:
         """
         lanes = self._lanes
         items: list[Item] = []
+        taken = 0
         given_up: list[int] = []
         for number, lane in enumerate(lanes):
             if lane.given_up and number not in lagging:
                 lane.given_up = False
-        while len(items) < limit:
+        while taken < limit:
             filled = [lane for lane in lanes if lane.queue]
             if not filled:
                 self._blocked_since_ms = None
@@ -117,8 +133,8 @@ class Aligner:
                 lanes[number].given_up = True
                 given_up.append(number)
             self._blocked_since_ms = None
-            _take_run(filled, limit, items)
-        self.buffered -= len(items)
+            taken += _take_from_first(filled, limit - taken, items)
+        self.buffered -= taken
         return Release(items, self._hold_ms(lagging), tuple(given_up))
 
     def clear(self) -> None:
@@ -139,19 +155,45 @@ class Aligner:
         return min(held) if held else None
 
 
-def _take_run(filled: list[_Lane], limit: int, items: list[Item]) -> None:
-    """Move entries from the lane with the smallest head up to the head of the next lane, or until it is empty."""
+def records_in(items: Iterable[Item]) -> int:
+    """Return how many records entries stand for."""
+    return sum([len(item.records) for item in items])
+
+
+def _take_from_first(filled: list[_Lane], room: int, items: list[Item]) -> int:
+    """Move entries from the lane with the smallest head up to the head of the next lane, or until it is empty.
+
+    Returns how many records were moved, at most `room`.
+    """
     first = min(filled, key=lambda lane: lane.queue[0].place)
-    take, queue = first.queue.popleft, first.queue
-    room = limit - len(items)
-    if len(filled) == 1:
-        items += [take() for _ in range(min(room, len(queue)))]
-        return
-    bound = min(lane.queue[0].place for lane in filled if lane is not first)
+    queue, left = first.queue, room
+    bound = min((lane.queue[0].place for lane in filled if lane is not first), default=_LAST_PLACE)
     bound_ms = bound[0]
-    while room and queue:
+    while left and queue:
         head = queue[0]
-        if head.at_ms >= bound_ms and head.place > bound:
-            return
-        items.append(take())
-        room -= 1
+        count = len(head.records)
+        if head.last_ms < bound_ms and count <= left:
+            items.append(queue.popleft())
+            left -= count
+            continue
+        fitting = min(_before(head, bound), left)
+        if fitting == count:
+            items.append(queue.popleft())
+        elif fitting:
+            items.append(head.part(0, fitting))
+            queue[0] = head.part(fitting, count)
+        left -= fitting
+        if fitting < count:
+            break
+    return room - left
+
+
+def _before(item: Item, bound: tuple[int, int, int]) -> int:
+    """Return how many records of an entry do not stand behind a place, counted from its first."""
+    if not isinstance(item.entry, ClickRun):
+        return int(item.place <= bound)
+    times_ms = item.entry.times_ms
+    count = bisect_left(times_ms, bound[0])
+    while count < len(times_ms) and (times_ms[count], item.rank, item.offset + count) <= bound:
+        count += 1
+    return count

@@ -16,7 +16,7 @@ from stream_app.engine.engine import Engine
 from stream_app.engine.points import Folded
 from stream_app.wire.encode import EncodePolicy, encode
 from stream_app.wire.partition_record import PendingSend, SourcePosition
-from stream_app.worker.aligner import Item, at_ms_of
+from stream_app.worker.aligner import Item, last_ms_of, records_in
 from stream_app.worker.intake import Intake, Source
 from stream_app.worker.outgoing import Outgoing
 from stream_app.worker.owned import Owned, Work
@@ -139,14 +139,16 @@ class Batcher:
                         break
                     items = self._within_a_day(owned, self._policy.records - share.records)
                 rejected = self._fold(share, [item.entry for item in items]).rejected
-                for index, code, detail in rejected:
+                for index, offset, code, detail in rejected:
                     item = items[index]
-                    letter = self._intake.refuse_as(item.work.source, item.record, code, "timestamp", detail)
+                    record = item.records[offset - item.offset if len(item.records) > 1 else 0]
+                    source = item.work.source
+                    letter = self._intake.refuse_as(source, owned.partition, record, code, "timestamp", detail)
                     share.dead_letters.append(letter)
                 noted_ms = self._note(owned, items, share.finished)
                 share.oldest_ms = min(filter(None, (share.oldest_ms, noted_ms)), default=0)
-                owned.seen_ms = max(owned.seen_ms, _newest_ms(items, {index for index, _, _ in rejected}))
-                share.records += len(items)
+                owned.seen_ms = max(owned.seen_ms, _newest_ms(items, Counter(one.entry for one in rejected)))
+                share.records += records_in(items)
         elif owned.seen_ms > owned.shard.memory.frontier_ms and (
             owned.hold_ms is None or owned.hold_ms > owned.shard.memory.frontier_ms
         ):
@@ -184,8 +186,10 @@ class Batcher:
         ready = owned.ready
         last_ms = ready[0].at_ms + MAX_TIME_STEP_MS
         items = [ready.popleft()]
-        while ready and len(items) < most and ready[0].at_ms <= last_ms:
+        taken = len(items[0].records)
+        while ready and taken < most and ready[0].at_ms <= last_ms:
             items.append(ready.popleft())
+            taken += len(items[-1].records)
         return items
 
     def to_outgoing(self, pending: PendingSend) -> Outgoing:
@@ -215,15 +219,17 @@ class Batcher:
             done = list(part)
             oldest.setdefault(work.source, done[0])
             newest[work.source] = done[-1]
-            counts[work.source] += len(done)
-            work.remaining -= len(done)
+            records = records_in(done)
+            counts[work.source] += records
+            work.remaining -= records
             if not work.remaining:
                 finished.append(work)
         for source, item in newest.items():
-            position = SourcePosition(self._policy.source_epoch, item.offset + 1)
+            position = SourcePosition(self._policy.source_epoch, item.offset + len(item.records))
             owned.positions[source.role.value] = position
             self._metrics.count("events", counts[source], topic=source.name)
-        return min((item.record.timestamp for item in oldest.values() if item.record.timestamp > 0), default=0)
+        first_ms = [item.records[0].timestamp for item in oldest.values()]
+        return min((recorded_ms for recorded_ms in first_ms if recorded_ms > 0), default=0)
 
     def _outgoing(self, output: Output, now_ms: int) -> Outgoing:
         encoded = encode(output, self._policy.encoding)
@@ -248,8 +254,9 @@ class Batcher:
         return False
 
 
-def _newest_ms(items: Sequence[Item], refused: set[int]) -> int:
-    """Return the largest event time; that of a refused entry is no time at all."""
+def _newest_ms(items: Sequence[Item], refused: Counter[int]) -> int:
+    """Return the largest event time; that of what was refused, so many of an entry's last records, is no time."""
     if refused:
-        items = [item for index, item in enumerate(items) if index not in refused]
-    return max(map(at_ms_of, items), default=0)
+        kept = [(item, len(item.records) - refused[index]) for index, item in enumerate(items)]
+        items = [item if count == len(item.records) else item.part(0, count) for item, count in kept if count]
+    return max(map(last_ms_of, items), default=0)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from stream_app.adapters.metrics import Recorder
 from stream_app.core.outputs import DeadLetter
-from stream_app.core.records import Position, Record, TimePassed
+from stream_app.core.records import ClickRun, Position, Record, TimePassed
 from stream_app.core.topics import RANK, Topic
 from stream_app.wire.decode import DecodeLimits, decode
 from stream_app.wire.encode import encode_dead_letter
@@ -16,6 +16,7 @@ from stream_app.wire.headers import reroute_headers
 from stream_app.wire.partition import librdkafka_partition_of, partition_of
 from stream_app.wire.rejection import Rejection
 from stream_app.worker.aligner import Item
+from stream_app.worker.click_runs import join_clicks
 from stream_app.worker.outgoing import Outgoing
 
 logger = logging.getLogger(__name__)
@@ -88,15 +89,17 @@ class Intake:
         self._bad: dict[tuple[str, int], deque[int]] = {}
         self._told: set[tuple[str, str]] = set()
 
-    def take(self, source: Source, records: Sequence[Any], known: Container[str], work: Any) -> Taken:
+    def take(self, source: Source, partition: int, records: Sequence[Any], known: Container[str], work: Any) -> Taken:
         """Decode the records of one chunk.
 
         Parameters
         ----------
         source
             The topic that they were read from.
+        partition
+            Theirs.
         records
-            aiokafka's ConsumerRecords of one partition, in offset order.
+            Of one partition, in offset order; used are their key, value, headers, timestamp and offset.
         known
             Customers of the same partition whose key is known to belong here.
         work
@@ -107,38 +110,62 @@ class Intake:
         DeadLetterFloodError
             Too many records of this partition are bad.
         """
-        items: list[Item] = []
-        sides: list[Outgoing] = []
-        role, limits, partitions = source.role, self._limits, self._partitions
-        own_rank = RANK.get(role)
-        # A customer's events come in bursts: that the key belongs to the customer and here is asked once a burst.
-        key_before, customer_before = b"", ""
-        if records:
-            place = (source.name, records[0].partition)
-            self._seen[place] = self._seen.get(place, 0) + len(records)
+        place = (source.name, partition)
+        self._seen[place] = self._seen.get(place, 0) + len(records)
+        taken = Taken([], [])
+        if source.role is not Topic.CLICKSTREAM or source.lane is None or not records:
+            self._take_singly(source, partition, records, known, work, taken)
+            return taken
+        rank = RANK[Topic.CLICKSTREAM]
+        for together, entry in join_clicks(records, partition, self._limits):
+            if entry is None:
+                self._take_singly(source, partition, together, known, work, taken)
+            elif self._belongs(source, partition, together[0].key, entry.customer_id, known):
+                at_ms, last_ms = (entry.at_ms, entry.last_ms) if isinstance(entry, ClickRun) else (entry.at_ms,) * 2
+                taken.items.append(Item(at_ms, rank, together[0].offset, entry, together, work, last_ms))
+            else:
+                singles = [entry] if isinstance(entry, Record) else map(entry.record, range(len(together)))
+                for record, single in zip(together, singles, strict=True):
+                    taken.sides.append(self._reroute(source, partition, record, single))
+        return taken
+
+    def _take_singly(
+        self,
+        source: Source,
+        partition: int,
+        records: Sequence[Any],
+        known: Container[str],
+        work: Any,
+        taken: Taken,
+    ) -> None:
+        role, limits, own_rank = source.role, self._limits, RANK.get(source.role)
         for record in records:
             key, offset = record.key, record.offset
-            entry = decode(role, key, record.value, record.headers, record.partition, offset, record.timestamp, limits)
+            entry = decode(role, key, record.value, record.headers, partition, offset, record.timestamp, limits)
             if isinstance(entry, Record):
-                customer_id = entry.customer_id
-                if customer_id != customer_before or key != key_before:
-                    if (
-                        source.lane is None
-                        or key != customer_id.encode()
-                        or (customer_id not in known and partition_of(key, partitions) != record.partition)
-                    ):
-                        sides.append(self._reroute(source, record, entry))
-                        continue
-                    key_before, customer_before = key, customer_id
+                if not self._belongs(source, partition, key, entry.customer_id, known):
+                    taken.sides.append(self._reroute(source, partition, record, entry))
+                    continue
                 rank = RANK[entry.position.topic] if own_rank is None else own_rank
-                items.append(Item(entry.at_ms, rank, offset, entry, record, work))
             elif isinstance(entry, TimePassed):
-                items.append(Item(entry.at_ms, TICK_RANK, offset, entry, record, work))
+                rank = TICK_RANK
             else:
-                sides.append(self.refuse(source, record, entry))
-        return Taken(items, sides)
+                taken.sides.append(self.refuse(source, partition, record, entry))
+                continue
+            taken.items.append(Item(entry.at_ms, rank, offset, entry, (record,), work, entry.at_ms))
 
-    def refuse(self, source: Source, record: Any, rejection: Rejection) -> Outgoing:
+    def _belongs(
+        self, source: Source, partition: int, key: bytes | None, customer_id: str, known: Container[str]
+    ) -> bool:
+        """Say whether a record stands where its customer's records belong, by its key."""
+        return (
+            source.lane is not None
+            and key is not None
+            and key == customer_id.encode()
+            and (customer_id in known or partition_of(key, self._partitions) == partition)
+        )
+
+    def refuse(self, source: Source, partition: int, record: Any, rejection: Rejection) -> Outgoing:
         """Return the dead letter of a record.
 
         Raises
@@ -146,15 +173,15 @@ class Intake:
         DeadLetterFloodError
             Too many records of this partition are bad.
         """
-        return self.refuse_as(source, record, rejection.code, rejection.field, rejection.detail)
+        return self.refuse_as(source, partition, record, rejection.code, rejection.field, rejection.detail)
 
-    def refuse_as(self, source: Source, record: Any, reason: str, field: str, detail: str) -> Outgoing:
+    def refuse_as(self, source: Source, partition: int, record: Any, reason: str, field: str, detail: str) -> Outgoing:
         """Return the dead letter of a record that was refused after decoding; otherwise as `refuse`."""
         self._metrics.count("dead_letters", topic=source.name, reason=reason)
-        self._guard_against_flood(source, record, detail)
+        self._guard_against_flood(source, partition, record, detail)
         letter = DeadLetter(
-            topic=record.topic,
-            partition=record.partition,
+            topic=source.name,
+            partition=partition,
             offset=record.offset,
             reason=reason,
             field=field,
@@ -167,8 +194,8 @@ class Intake:
             value = value[:MAX_LETTER_BYTES]
         return Outgoing(self._dead_letters_topic, None, key, value, headers)
 
-    def _guard_against_flood(self, source: Source, record: Any, detail: str) -> None:
-        place = (source.name, record.partition)
+    def _guard_against_flood(self, source: Source, partition: int, record: Any, detail: str) -> None:
+        place = (source.name, partition)
         bad = self._bad.setdefault(place, deque())
         bad.append(record.offset)
         while bad[0] <= record.offset - FLOOD_WINDOW:
@@ -176,12 +203,12 @@ class Intake:
         if len(bad) >= self._flood_count:
             raise DeadLetterFloodError(
                 f"{len(bad)} of the last {min(self._seen.get(place, FLOOD_WINDOW), FLOOD_WINDOW):,} records of "
-                f"{record.topic}/{record.partition} are bad, up to offset {record.offset}; the newest: {detail}. "
+                f"{source.name}/{partition} are bad, up to offset {record.offset}; the newest: {detail}. "
                 "Nothing of this batch was acknowledged. Mend the producer; or, to let them all go to the dead "
                 "letters, raise STREAM_APP_DEAD_LETTER_FLOOD_COUNT and start again."
             )
 
-    def _reroute(self, source: Source, record: Any, entry: Record) -> Outgoing:
+    def _reroute(self, source: Source, partition: int, record: Any, entry: Record) -> Outgoing:
         own_key = entry.customer_id.encode()
         if record.key is None:
             cause, remedy = "null_key", "let the producer use customer_id as the record key"
@@ -191,7 +218,7 @@ class Intake:
             cause, remedy = "wrong_partition", "let the producer use the murmur2 partitioner"
             if source.lane is None:
                 remedy = f"give the topic {self._partitions} partitions, as all customer-keyed topics have"
-            elif librdkafka_partition_of(own_key, self._partitions) == record.partition:
+            elif librdkafka_partition_of(own_key, self._partitions) == partition:
                 remedy = "it looks like librdkafka's default: set partitioner=murmur2_random in the producer"
         self._metrics.count("rerouted", topic=source.name, cause=cause)
         if (source.name, cause) not in self._told:
@@ -201,12 +228,12 @@ class Intake:
                 "%s, which costs time and order between topics; %s",
                 source.name,
                 cause.replace("_", " "),
-                record.partition,
+                partition,
                 record.offset,
                 self._rerouted_topic,
                 remedy,
             )
-        position = Position(source.role, record.partition, record.offset, self._limits.source_epoch)
+        position = Position(source.role, partition, record.offset, self._limits.source_epoch)
         if source.role is Topic.REROUTED:
             position = entry.position
         return Outgoing(

@@ -19,6 +19,7 @@ from stream_app.core.topics import Topic
 from stream_app.decisions.types import Decider
 from stream_app.engine.engine import Engine
 from stream_app.learning.scorer import Scorer
+from stream_app.worker.aligner import records_in
 from stream_app.worker.batches import Batch, Batcher, Share
 from stream_app.worker.intake import Intake, Source
 from stream_app.worker.offsets import SourcePartition
@@ -154,9 +155,9 @@ class Pipeline:
             )
         work = Work(chunk, source)
         known = owned.store if owned is not None else ()
-        taken = self._intake.take(source, chunk.records, known, work)
+        taken = self._intake.take(source, partition, chunk.records, known, work)
         self._sides += taken.sides
-        work.remaining = len(taken.items)
+        work.remaining = records_in(taken.items)
         if owned is not None and source.lane is not None:
             owned.aligner.push(source.lane, taken.items)
         if not work.remaining:

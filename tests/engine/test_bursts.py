@@ -13,6 +13,7 @@ from stream_app.core.times import DAY_MS, iso
 from stream_app.engine.bursts import Bursts
 from stream_app.engine.policy import EnginePolicy
 from tests.support import logs
+from tests.support.click_runs import with_runs
 from tests.support.engines import Run, build_engine, run
 from tests.support.logs import START_MS
 
@@ -50,10 +51,17 @@ def bursty_logs(draw: st.DrawFn) -> list[Record]:
         at_ms += draw(st.sampled_from([1, 60_000, 3_600_000, DAY_MS - 1, 3 * DAY_MS, 31 * DAY_MS]))
         match draw(st.sampled_from(["visit", "visit", "visit", "order", "review", "opted out", "profile"])):
             case "visit":
-                for _ in range(draw(st.integers(1, 6))):
-                    at_ms += draw(st.sampled_from([0, 1_000, 400_000, -300_000]))
-                    kind = draw(st.sampled_from(["page_view", "add_to_cart", "remove_from_cart"]))
-                    events.append(logs.click(customer, at_ms, f"k{len(events)}", kind=kind))
+                session_id = draw(st.sampled_from([None, "s1", f"s{len(events)}"]))
+                for _ in range(draw(st.integers(1, 9))):
+                    at_ms += draw(st.sampled_from([0, 1_000, 1_000, 400_000, -300_000, 40 * 60_000]))
+                    kind = draw(st.sampled_from(["page_view", "search", "add_to_cart", "remove_from_cart"]))
+                    told = {
+                        "session_id": draw(st.sampled_from([session_id] * 5 + ["s1", None])),
+                        "product_id": draw(st.sampled_from([None, "p1", "p2", "p3", "p4", "p5", "p6"])),
+                        "channel": draw(st.sampled_from([None, "app", "web"])),
+                    }
+                    click = logs.click(customer, at_ms, f"k{len(events)}", kind=kind)
+                    events.append(click.model_copy(update=told))
                 if draw(st.booleans()):
                     events.append(events[-1])
             case "order":
@@ -84,6 +92,37 @@ def test_runs_of_clicks_lead_to_what_single_clicks_lead_to(
     assert fast.shard.tiers == pure.shard.tiers
 
 
+@settings(max_examples=250, deadline=None)
+@given(log=LOGS, cuts=st.lists(st.integers(0, 60), max_size=5), policy=POLICIES, ends=st.sets(st.integers(0, 80)))
+def test_joined_clicks_lead_to_what_single_clicks_lead_to(
+    log: list[Record], cuts: list[int], policy: EnginePolicy, ends: set[int]
+) -> None:
+    pure = general_way(log, [], policy)
+    joined = with_runs([lean(record) for record in log], ends.__contains__)
+    fast = run(joined, cuts, build_engine(policy))
+
+    assert fast.states == pure.states
+    assert fast.by_topic() == pure.by_topic()
+    assert fast.shard.memory == pure.shard.memory
+    assert fast.shard.tiers == pure.shard.tiers
+
+
+@settings(max_examples=100, deadline=None)
+@given(log=bursty_logs(), policy=POLICIES, again_from=st.integers(0, 60), ends=st.sets(st.integers(0, 80)))
+def test_redelivered_runs_change_nothing_that_was_applied(
+    log: list[Record], policy: EnginePolicy, again_from: int, ends: set[int]
+) -> None:
+    lean_log = [lean(record) for record in log]
+    once, twice = run(lean_log, [], build_engine(policy)), run([], [], engine := build_engine(policy))
+    engine.process(twice.shard, with_runs(lean_log[: again_from + 9]))
+    counts = engine.process(twice.shard, with_runs(lean_log[again_from:], ends.__contains__)).counts
+
+    assert counts["duplicates"] >= len(lean_log[again_from : again_from + 9])
+    assert {name: state.clicks for name, state in twice.shard.store.items()} == {
+        name: state.clicks for name, state in once.shard.store.items()
+    }
+
+
 @settings(max_examples=60, deadline=None)
 @given(log=bursty_logs(), hold_hours=st.integers(0, 80), policy=POLICIES)
 def test_what_is_held_back_stays_held(log: list[Record], hold_hours: int, policy: EnginePolicy) -> None:
@@ -91,19 +130,34 @@ def test_what_is_held_back_stays_held(log: list[Record], hold_hours: int, policy
     engine, pure_engine = build_engine(policy), build_engine(policy)
     fast, pure = run([], [], engine), run([], [], pure_engine)
 
-    effects = engine.process(fast.shard, log, hold_ms)
+    effects = engine.process(fast.shard, with_runs([lean(record) for record in log]), hold_ms)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Bursts, "take", take_none)
         expected = pure_engine.process(pure.shard, log, hold_ms)
 
     assert effects.counts == expected.counts
+    assert [refused[1:] for refused in effects.rejected] == [refused[1:] for refused in expected.rejected]
     assert effects.outputs == expected.outputs
     assert effects.interventions == expected.interventions
     assert fast.states == pure.states
     assert fast.shard.memory == pure.shard.memory
 
 
-def test_a_run_is_taken_at_once() -> None:
+def test_a_run_too_far_ahead_is_refused_from_where_it_is() -> None:
+    engine = build_engine(EnginePolicy(max_jump_ms=2 * DAY_MS))
+    shard = run([], [], engine).shard
+    at_ms = [START_MS, START_MS + DAY_MS, START_MS + 2 * DAY_MS, START_MS + 9 * DAY_MS, START_MS + 9 * DAY_MS]
+    log = logs.log_of([logs.click("ada", moment_ms, f"k{index}") for index, moment_ms in enumerate(at_ms)])
+    first, joined = with_runs([lean(record) for record in log], {1}.__contains__)
+
+    effects = engine.process(shard, [first, joined])
+
+    assert [(refused.entry, refused.offset) for refused in effects.rejected] == [(1, 3), (1, 4)]
+    assert effects.counts["applied"] == 3
+
+
+@pytest.mark.parametrize("is_joined", [False, True])
+def test_a_run_is_taken_at_once(is_joined: bool) -> None:
     engine = build_engine()
     shard = run([], [], engine).shard
     log = logs.log_of([logs.click("ada", START_MS + at * 1_000, f"k{at}") for at in range(50)])
@@ -111,7 +165,8 @@ def test_a_run_is_taken_at_once() -> None:
     calls: list[int] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(engine), "_process_one", lambda *_: calls.append(1))
-        effects = engine.process(shard, log[1:])
+        rest = [lean(record) for record in log[1:]]
+        effects = engine.process(shard, with_runs(rest) if is_joined else rest)
 
     assert not calls
     assert effects.counts["applied"] == 49

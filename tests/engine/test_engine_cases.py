@@ -85,7 +85,7 @@ def test_a_far_future_event_is_refused_and_moves_no_time() -> None:
 
     effects = engine.process(shard, [*good, absurd])
 
-    assert [(index, code) for index, code, _ in effects.rejected] == [(1, "far_future")]
+    assert [(rejected.entry, rejected.code) for rejected in effects.rejected] == [(1, "far_future")]
     assert shard.memory.frontier_ms == START_MS
 
 

@@ -1,13 +1,14 @@
 """Engines as the product builds them, and runs over logs that keep everything that came out."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from itertools import pairwise
 
 import msgspec
 
 from stream_app.core.effects import Output, TrainingExample
 from stream_app.core.partition import PartitionState
-from stream_app.core.records import Record
+from stream_app.core.records import Entry
 from stream_app.core.state import CustomerState
 from stream_app.decisions.catalogue import load_shipped_catalogue
 from stream_app.decisions.decider import CatalogueDecider
@@ -56,7 +57,7 @@ class Run:
 
 
 def run(
-    log: list[Record],
+    log: Sequence[Entry],
     cuts: list[int],
     engine: Engine | None = None,
     *,

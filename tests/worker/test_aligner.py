@@ -12,7 +12,7 @@ LANES = 3
 
 
 def item(lane: int, offset: int, at_ms: int) -> Item:
-    return Item(at_ms, lane, offset, TimePassed(at_ms), None, lane)
+    return Item(at_ms, lane, offset, TimePassed(at_ms), (None,), lane, at_ms)
 
 
 def lanes_of(times: list[list[int]]) -> list[list[Item]]:

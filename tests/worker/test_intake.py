@@ -41,7 +41,7 @@ def polled(customer: str, *, key: bytes | None, partition: int, offset: int = 7)
 
 
 def take(record: Polled, source: Source = ORDERS, known: tuple[str, ...] = (), worker: Intake | None = None) -> Taken:
-    return (worker if worker is not None else intake()).take(source, [record], known, "chunk")
+    return (worker if worker is not None else intake()).take(source, record.partition, [record], known, "chunk")
 
 
 HOME = partition_of(b"ada", PARTITIONS)

@@ -72,7 +72,7 @@ def waiting_pipeline() -> tuple[Pipeline, LaggingClicks]:
     work = Work("chunk", ORDERS)
     work.remaining = 1
     erased = Record(Position(Topic.CUSTOMERS, 0, 0), "ada", 1_000, None)
-    owned.aligner.push(1, [Item(1_000, 1, 0, erased, Polled(), work)])
+    owned.aligner.push(1, [Item(1_000, 1, 0, erased, (Polled(),), work, 1_000)])
     return pipeline, consumer
 
 
