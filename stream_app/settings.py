@@ -118,7 +118,7 @@ class Settings(BaseSettings):
         default=600, description="How much later than the newest event an event may come and still count everywhere."
     )
     alignment_wait_ms: Annotated[int, Field(ge=-1)] = Field(
-        default=500,
+        default=5_000,
         description="How long to wait for a topic that lags, to keep event-time order; -1: as long as it takes.",
     )
     tick_seconds: Annotated[int, Field(ge=1)] = Field(default=60, description="Wall clock: idle seconds between ticks.")

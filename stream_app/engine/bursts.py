@@ -5,6 +5,7 @@ faster because a visit's clicks come one after the other: the customer is looked
 whether anything is due is one comparison as long as event time stays below the next moment at which anything can be.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
 from stream_app.core.effects import Effects
@@ -126,8 +127,7 @@ class Bursts:
         times_ms, memory = run.times_ms, shard.memory
         last_ms, done, count = times_ms[-1], 0, len(times_ms)
         is_held = hold_ms is not None and last_ms > hold_ms
-        is_late = times_ms[0] < memory.frontier_ms - self._policy.allowed_lateness_ms
-        if not is_held and not is_late and last_ms < self._calm_until_ms(shard, block):
+        if not is_held and last_ms < self._calm_until_ms(shard, block):
             state = _taken_from(shard.store, run.customer_id)
             while state is not None and done < count and not state.erased_ms:
                 done = self._fold_calm(shard, run, done, state, effects) or self._fold_one(
@@ -151,6 +151,9 @@ class Bursts:
         cart_before_ms = state.cart_due_ms
         self._applier.calm_clicks(state, run.clicks, run.times_ms, first, end)
         effects.counts["applied"] += end - first
+        in_time_ms = shard.memory.frontier_ms - self._policy.allowed_lateness_ms
+        if run.times_ms[first] < in_time_ms:
+            effects.counts["late"] += bisect_left(run.times_ms, in_time_ms, first, end) - first
         if state.cart_due_ms != cart_before_ms:
             self._schedule_cart(shard, run.customer_id, state, cart_before_ms)
         return end
@@ -163,6 +166,7 @@ class Bursts:
         shard.memory.frontier_ms = max(shard.memory.frontier_ms, record.at_ms)
         if _is_news(state, record, run.clicks[index], effects):
             effects.counts["applied"] += 1
+            effects.counts["late"] += record.at_ms < shard.memory.frontier_ms - self._policy.allowed_lateness_ms
             self._fold(shard, record, state, run.clicks[index], block, effects)
         return index + 1
 

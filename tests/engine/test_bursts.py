@@ -105,6 +105,8 @@ def test_joined_clicks_lead_to_what_single_clicks_lead_to(
     assert fast.by_topic() == pure.by_topic()
     assert fast.shard.memory == pure.shard.memory
     assert fast.shard.tiers == pure.shard.tiers
+    counted = ("applied", "late", "duplicates", "points", "timers", "observations", "scores", "erased")
+    assert {name: fast.counts[name] for name in counted} == {name: pure.counts[name] for name in counted}
 
 
 @settings(max_examples=100, deadline=None)

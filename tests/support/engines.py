@@ -1,6 +1,6 @@
 """Engines as the product builds them, and runs over logs that keep everything that came out."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -38,6 +38,7 @@ class Run:
         self.shard = shard
         self.outputs: list[tuple[Output, int]] = []
         """Outputs with the frontier at the end of their batch."""
+        self.counts: Counter[str] = Counter()
 
     @property
     def states(self) -> dict[str, bytes]:
@@ -72,6 +73,7 @@ def run(
         if reopen_after == start and start:
             result.shard = _recovered(engine, result.shard)
         effects = engine.process(result.shard, log[start:stop])
+        result.counts.update(effects.counts)
         frontier_ms = result.shard.memory.frontier_ms
         result.outputs += [(output, frontier_ms) for output in [*effects.outputs, *effects.interventions]]
     if end_ms is not None:
