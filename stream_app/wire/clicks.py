@@ -50,7 +50,7 @@ def read_click(value: bytes) -> tuple[Click, int] | None:
 
 
 def read_clicks(values: Sequence[bytes]) -> tuple[list[Click], list[int]] | None:
-    """Return clicks and their event times in milliseconds, or None if `read_click` would refuse a single one.
+    """Return clicks and their event times in milliseconds as `read_click` does, or None: read them one by one.
 
     Many values are read as one JSON array, at half the cost. That none leans on its neighbours is certain: no value
     holds a carriage return, and each begins with its only opening brace, so that as many objects come out as went in

@@ -103,7 +103,7 @@ def _runs(
             yield Joined(records[first:end], run)
         else:
             entry = Record(
-                position, customer_id, before_ms, clicks[first], max(record.timestamp, 0), traceparents[first]
+                position, customer_id, times_ms[first], clicks[first], max(record.timestamp, 0), traceparents[first]
             )
             yield Joined((record,), entry)
         first = end

@@ -1,6 +1,7 @@
 """The fast path for clicks and the contract agree: on what is accepted, on every value, on every refusal."""
 
 import json
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 
 from stream_app.core.events import Click, ClickEvent
 from stream_app.core.times import to_ms
-from stream_app.wire.clicks import LONGEST, read_click
+from stream_app.wire.clicks import LONGEST, read_click, read_clicks
 
 CLICK = (
     b'{"event_id":"1-000000001","customer_id":"c01","timestamp":"2026-02-16T00:00:00.123Z",'
@@ -52,6 +53,18 @@ def assert_agreement(value: bytes) -> bool:
     return True
 
 
+def damaged(whole: bytes, edits: Iterable[tuple[str, int, bytes, int]]) -> bytes:
+    value = bytearray(whole)
+    for kind, place, scrap, count in edits:
+        if kind == "insert":
+            value[place:place] = scrap
+        elif kind == "delete":
+            del value[place : place + count]
+        else:
+            value[place : place + len(scrap)] = scrap
+    return bytes(value)
+
+
 edit = st.tuples(
     st.sampled_from(["insert", "insert", "delete", "replace"]),
     st.one_of(st.sampled_from(SEPARATORS), st.integers(0, len(CLICK) - 1)),
@@ -63,15 +76,7 @@ edit = st.tuples(
 @settings(max_examples=1_500)
 @given(st.lists(edit, min_size=1, max_size=3))
 def test_a_damaged_click_is_the_same_to_both(edits: list[tuple[str, int, bytes, int]]) -> None:
-    value = bytearray(CLICK)
-    for kind, place, scrap, count in edits:
-        if kind == "insert":
-            value[place:place] = scrap
-        elif kind == "delete":
-            del value[place : place + count]
-        else:
-            value[place : place + len(scrap)] = scrap
-    assert_agreement(bytes(value))
+    assert_agreement(damaged(CLICK, edits))
 
 
 JSON_SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=300)
@@ -119,3 +124,36 @@ def test_the_usual_click_is_read_fast() -> None:
 
 def test_the_lean_form_has_the_fields_of_the_contract() -> None:
     assert set(Click.__struct_fields__) == set(ClickEvent.model_fields)
+
+
+@settings(max_examples=1_000)
+@given(
+    st.lists(
+        st.just(CLICK)
+        | st.sampled_from([CLICK.replace(b"2026", b"2027"), CLICK[:-1] + b"\n}", b" " + CLICK, CLICK + b"\r"])
+        | st.tuples(st.integers(0, len(CLICK)), st.integers(0, len(CLICK))).map(
+            lambda cut: CLICK[min(cut) : max(cut)]  # pieces that might lean on their neighbours
+        )
+        | st.tuples(edit).map(lambda edits: damaged(CLICK, edits))
+        | st.sampled_from([b"", b"{", b"}", b"{}", b",", b"5", b'"', CLICK + b"\r," + CLICK, CLICK + b"," + CLICK]),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_clicks_read_together_are_those_read_alone(values: list[bytes]) -> None:
+    together = read_clicks(values)
+    alone = [read_click(value) for value in values]
+
+    if together is not None:
+        assert list(zip(*together, strict=True)) == alone
+    elif all(value.startswith(b"{") and b"\r" not in value for value in values):
+        assert None in alone
+
+
+def test_values_do_not_lean_on_their_neighbours() -> None:
+    middle = CLICK.index(b',"event_type"')
+    first, second = CLICK[:middle], CLICK[middle + 1 :]
+    # Joined by a comma, these two would make one click, and with it as many objects as values.
+    assert read_clicks([CLICK + b"\r," + first, second]) is None
+    assert read_clicks([first, second]) is None
+    assert read_clicks([CLICK, CLICK]) is not None

@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_app.core.records import TimePassed
+from stream_app.core.events import Click
+from stream_app.core.records import ClickRun, Position, TimePassed
+from stream_app.core.topics import Topic
 from stream_app.worker.aligner import UNBOUNDED, Aligner, Item
 
 LANES = 3
@@ -13,6 +15,37 @@ LANES = 3
 
 def item(lane: int, offset: int, at_ms: int) -> Item:
     return Item(at_ms, lane, offset, TimePassed(at_ms), (None,), lane, at_ms)
+
+
+def click_run(lane: int, offset: int, times: list[int]) -> Item:
+    clicks = [Click("ada", "", f"e{index}", "page_view") for index in range(len(times))]
+    entry = ClickRun(Position(Topic.CLICKSTREAM, 0, offset), "ada", clicks, times)
+    return Item(times[0], lane, offset, entry, tuple(range(offset, offset + len(times))), lane, times[-1])
+
+
+def joined(items: list[Item], ends: set[int]) -> list[Item]:
+    """Return entries with neighbours whose times do not decrease joined to runs, but where one ends."""
+    groups: list[list[Item]] = []
+    for index, one in enumerate(items):
+        if groups and index not in ends and groups[-1][-1].at_ms <= one.at_ms:
+            groups[-1].append(one)
+        else:
+            groups.append([one])
+    return [
+        click_run(group[0].rank, group[0].offset, [one.at_ms for one in group]) if len(group) > 1 else group[0]
+        for group in groups
+    ]
+
+
+def places(items: list[Item]) -> list[tuple[int, int, int]]:
+    """Return the place of every record, those in runs included."""
+    singles = [
+        [one.place]
+        if not isinstance(one.entry, ClickRun)
+        else [(at_ms, one.rank, one.offset + index) for index, at_ms in enumerate(one.entry.times_ms)]
+        for one in items
+    ]
+    return list(itertools.chain.from_iterable(singles))
 
 
 def lanes_of(times: list[list[int]]) -> list[list[Item]]:
@@ -46,6 +79,30 @@ def test_unbounded_wait_gives_the_one_merge_however_records_arrive(times: list[l
             pushed[lane] += count
     assert released == expected
     assert aligner.buffered == 0
+
+
+@given(
+    times=TIMES,
+    ends=st.lists(st.sets(st.integers(0, 12)), min_size=LANES, max_size=LANES),
+    limits=st.lists(st.integers(1, 7), min_size=1, max_size=10),
+)
+def test_runs_merge_as_their_records_do(times: list[list[int]], ends: list[set[int]], limits: list[int]) -> None:
+    singles, runs = Aligner(LANES, UNBOUNDED), Aligner(LANES, UNBOUNDED)
+    for lane, items in enumerate(lanes_of(times)):
+        singles.push(lane, items)
+        runs.push(lane, joined(items, ends[lane]))
+    for limit in itertools.cycle(limits):
+        expected, found = singles.release(limit, (), 0).items, runs.release(limit, (), 0).items
+        assert places(found) == places(expected)
+        assert runs.buffered == singles.buffered
+        for one in found:
+            assert one.last_ms == places([one])[-1][0]
+            assert one.at_ms == one.entry.at_ms
+            if isinstance(one.entry, ClickRun):
+                assert list(one.records) == [offset for _, _, offset in places([one])]
+                assert one.entry.position.offset == one.offset
+        if not expected:
+            break
 
 
 @given(times=TIMES)

@@ -59,7 +59,9 @@ def make_ready(owned: Owned, log: Sequence[Record | TimePassed]) -> Work:
     work = Work("chunk", ORDERS)
     work.remaining += len(log)
     for offset, entry in enumerate(log):
-        owned.ready.append(Item(entry.at_ms, 1, offset, entry, (Polled("orders", 0, offset, entry.at_ms),), work, entry.at_ms))
+        owned.ready.append(
+            Item(entry.at_ms, 1, offset, entry, (Polled("orders", 0, offset, entry.at_ms),), work, entry.at_ms)
+        )
     return work
 
 

@@ -104,7 +104,7 @@ def calm_end(
 def fold_calm(clicks: ClicksState, events: Sequence[Click], times_ms: Sequence[int], first: int, end: int) -> None:
     """Apply the clicks from index `first` up to `end`, of which `calm_end` said that they go on with the visit.
 
-    What follows is what `fold_click` leads to, one by one (law: tests/core/folds/test_click_runs.py), in one loop
+    What follows is what `fold_click` leads to, one by one (law: tests/engine/test_bursts.py), in one loop
     with everything in local names: a visit's clicks come one after the other, and there are more of them than of
     anything else.
     """
