@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from stream_app.adapters.metrics import Metrics
 from stream_app.adapters.stores import MemoryStore
-from stream_app.core.events import CustomerRecord
+from stream_app.core.events import Click, CustomerRecord
 from stream_app.core.partition import PartitionState
-from stream_app.core.records import Record, TimePassed
+from stream_app.core.records import ClickRun, Position, Record, TimePassed
 from stream_app.core.times import DAY_MS
 from stream_app.core.topics import Topic
 from stream_app.engine.engine import Engine
@@ -160,6 +160,34 @@ def test_a_refused_far_future_event_becomes_a_dead_letter_and_moves_no_time() ->
     letters = [one for one in batch.outputs if one.topic == "dead"]
     assert [dict(one.headers)["dlq_reason"] for one in letters] == [b"far_future"]
     assert owned.shard.memory.frontier_ms == logs.START_MS
+
+
+def test_of_a_run_only_what_is_too_far_ahead_becomes_dead_letters() -> None:
+    engine = build_engine()
+    owned = owned_by(engine)
+    days = [0, 0, 1, 900, 901]
+    clicks = [Click("ada", "", f"k{index}", "page_view") for index in range(len(days))]
+    times_ms = [logs.START_MS + day * DAY_MS for day in days]
+    entry = ClickRun(Position(Topic.CLICKSTREAM, 0, 30), "ada", clicks, times_ms)
+    work = Work("chunk", Source(Topic.CLICKSTREAM, "clicks", 0))
+    work.remaining = len(days)
+    make_ready(owned, logs.log_of([logs.order("ada", logs.START_MS)]))
+    polled = [Polled("clicks", 0, 30 + index, at_ms) for index, at_ms in enumerate(times_ms)]
+    owned.ready.append(Item(times_ms[0], 2, 30, entry, polled, work, times_ms[-1]))
+
+    batches = run_all(batcher(engine, records=10), owned)
+
+    letters = [dict(one.headers) for batch in batches for one in batch.outputs if one.topic == "dead"]
+    assert [letter["dlq_offset"] for letter in letters] == [b"33", b"34"]
+    assert {letter["dlq_topic"] for letter in letters} == {b"clicks"}
+    assert owned.seen_ms == times_ms[2]
+    assert owned.shard.memory.frontier_ms == times_ms[2]
+    assert owned.positions["clickstream"].next_offset == 35
+    assert [one for batch in batches for one in batch.finished][-1] is work
+    state = owned.store.get("ada")
+    assert state is not None
+    assert state.clicks is not None
+    assert state.clicks.session_clicks == 1  # the third came a day later
 
 
 def interventions_of(max_age_ms: int | None, now_ms: int, metrics: Metrics) -> tuple[list[PendingSend], Owned]:
