@@ -1,10 +1,12 @@
 """Structs as short rows: times as distances, names as codes, whole numbers as integers; everything comes back exactly.
 
-Whole floats are written as integers, which msgpack keeps in one to five bytes instead of nine; a decoder of a field
-that holds floats makes floats of them again. Negative zero comes back as zero, which it equals.
+Whole floats are written as integers, which msgpack keeps in one to five bytes instead of nine, and those of single
+precision in five; a decoder of a field that holds floats makes floats of either again. Negative zero comes back as
+zero, which it equals.
 """
 
 from collections.abc import Iterable, Sequence
+from struct import Struct, pack, unpack
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -14,9 +16,15 @@ from stream_app.core.names import NameReader, NameWriter
 S = TypeVar("S", bound=msgspec.Struct)
 
 FLOATS = (float, tuple[float, ...], tuple[float, float])
-"""Types of fields that hold numbers for `whole`."""
+"""Types of fields that hold numbers for `short`."""
 _LARGEST_WHOLE = float(2**31)
 """Beyond, an integer is no shorter than the float."""
+_NUL = "\0"
+_DIGITS = "0123456789"
+_SINGLE_MARK = 0xCA
+"""Of msgpack, before a float of single precision."""
+_SINGLE = Struct(">Bf")
+_pack_single, _unpack_single = _SINGLE.pack, _SINGLE.unpack
 
 
 def distance(at_ms: int, from_ms: int) -> int:
@@ -34,13 +42,54 @@ def time_at(away: int, from_ms: int) -> int:
     return from_ms + (away - 1 if away > 0 else away)
 
 
-def whole(value: float | tuple[float, ...]) -> float | list[float]:
-    """Return a number that is whole as an integer, and any other as it is; a tuple of numbers as a list of such."""
-    return [_whole(each) for each in value] if isinstance(value, tuple) else _whole(value)
+def single(value: float) -> float:
+    """Return a number rounded to single precision."""
+    rounded: float = _unpack_single(_pack_single(_SINGLE_MARK, value))[1]
+    return rounded
 
 
-def _whole(value: float) -> float:
-    return int(value) if -_LARGEST_WHOLE < value < _LARGEST_WHOLE and value == int(value) else value
+def singles(values: tuple[float, ...]) -> tuple[float, ...]:
+    """Return numbers rounded to single precision, seven digits; raises OverflowError for one beyond 3.4e38."""
+    layout = f"{len(values)}f"
+    return unpack(layout, pack(layout, *values))
+
+
+def short(value: float | tuple[float, ...]) -> Any:
+    """Return a number in the shortest form that msgpack has of it; a tuple of numbers as a list of such."""
+    return [_short(each) for each in value] if isinstance(value, tuple) else _short(value)
+
+
+def _short(value: float) -> Any:
+    if not -_LARGEST_WHOLE < value < _LARGEST_WHOLE:
+        return value
+    if value == int(value):
+        return int(value)
+    packed = _pack_single(_SINGLE_MARK, value)
+    return msgspec.Raw(packed) if _unpack_single(packed)[1] == value else value
+
+
+def join(texts: tuple[str, ...]) -> str | tuple[str, ...]:
+    """Return texts as one, in which what all begin with stands once if digits follow it; as they are if one has a NUL.
+
+    Product ids and the like: `split` gives them back.
+    """
+    if not texts:
+        return ""
+    joined, count = _NUL + _NUL.join(texts), len(texts)
+    if joined.count(_NUL) != count:
+        return texts
+    head = texts[0].rstrip(_DIGITS)
+    if head and joined.count(_NUL + head) == count:
+        return head + joined.replace(_NUL + head, _NUL)
+    return joined
+
+
+def split(joined: str | tuple[str, ...]) -> tuple[str, ...]:
+    """Return the texts that were joined."""
+    if not isinstance(joined, str):
+        return joined
+    head, *texts = joined.split(_NUL)
+    return tuple([head + text for text in texts]) if head else tuple(texts)
 
 
 class Rows(Generic[S]):
@@ -55,17 +104,17 @@ class Rows(Generic[S]):
         A struct with a time among its fields.
     names
         Fields that hold a name, or a mapping with names as keys.
-    wholes
-        Fields that hold a float, or a tuple of floats, which often are whole numbers.
+    numbers
+        Fields that hold a float, or a tuple of floats, which often are whole or of single precision.
     """
 
-    def __init__(self, kind: type[S], names: Sequence[str] = (), wholes: Sequence[str] = ()) -> None:
+    def __init__(self, kind: type[S], names: Sequence[str] = (), numbers: Sequence[str] = ()) -> None:
         fields = [field.name for field in msgspec.structs.fields(kind)]
         times = [place for place, name in enumerate(fields) if name.endswith("_ms")]
         self._kind = kind
         self._first_time, self._times = times[0], tuple(times[1:])
         self._names = tuple(fields.index(name) for name in names)
-        self._wholes = tuple(fields.index(name) for name in wholes)
+        self._numbers = tuple(fields.index(name) for name in numbers)
 
     def shrink(self, structs: Iterable[S], from_ms: int, names: NameWriter) -> list[list[Any]]:
         """Return the rows of structs; the first time is a distance from `from_ms`."""
@@ -79,8 +128,8 @@ class Rows(Generic[S]):
             for place in self._names:
                 value = row[place]
                 row[place] = names.short(value) if type(value) is str else names.short_keys(value)
-            for place in self._wholes:
-                row[place] = whole(row[place])
+            for place in self._numbers:
+                row[place] = short(row[place])
             rows.append(row)
             from_ms = at_ms
         return rows

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from stream_app.core.features_raw import RAW_COLUMNS, RAW_WIDTH
 from stream_app.core.population import Population
+from stream_app.core.state import CLICK_STEPS
 
 Column = NDArray[np.float64]
 
@@ -61,8 +62,8 @@ class Columns:
         self.ln_recency: Column = np.log(self.recency + 0.5)
 
         click_age = np.maximum(raw_of("clicks_age"), 0.0)
-        self.fade_7d: Column = halved(click_age, 7.0)
-        self.fade_30d: Column = halved(click_age, 30.0)
+        self.fade_7d: Column = halved(click_age, 7.0) / CLICK_STEPS
+        self.fade_30d: Column = halved(click_age, 30.0) / CLICK_STEPS
         self.clicks_30d: Column = raw_of("clicks_30d") * self.fade_30d
         self.sessions_30d: Column = raw_of("sessions_30d") * self.fade_30d
         self.cart_adds_30d: Column = raw_of("cart_adds_30d") * self.fade_30d

@@ -1,7 +1,8 @@
 """First stage of the features: one plain row of numbers per customer, taken from the state at a time.
 
 It runs for every scored event, so it only reads and subtracts; decays, logarithms and everything else happen for whole
-blocks in `stream_app.core.features`. Ages are in days. A sub-state that a customer does not have gives zeros.
+blocks in `stream_app.core.features`. Ages are in days, counts of clicks in the steps of `core.state.CLICK_STEPS`. A
+sub-state that a customer does not have gives zeros.
 """
 
 from stream_app.core.state import CustomerState

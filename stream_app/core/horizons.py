@@ -8,6 +8,7 @@ has been handed over. Where there are no further horizons, nothing of this exist
 from bisect import insort
 from collections.abc import Iterable
 
+from stream_app.core.compact import single
 from stream_app.core.hashing import unit_draw
 from stream_app.core.observations import inclusion_probability
 from stream_app.core.state import CustomerState, FurtherObservation, Observation
@@ -85,7 +86,7 @@ def note_contact_further(
     for observation in waiting:
         if observation.at_ms <= at_ms < observation.at_ms + observation.horizon_days * DAY_MS:
             observation.contacts += contacted
-            observation.stay_propensity *= stay_probability
+            observation.stay_propensity = single(observation.stay_propensity * stay_probability)
 
 
 def label_due_ms(state: CustomerState, label_delay_ms: int) -> int:

@@ -213,7 +213,7 @@ _CONTACTS: Final = Rows(Contact, ("action", "channel"))
 _DRAWS: Final = Rows(
     OpenDraw,
     ("action", "alternatives", "policy_version", "catalogue_version", "last_action"),
-    ("cost", "incentive", "circumstances", "redeemed_30d", "course"),
+    ("cost", "incentive", "circumstances", "probability", "value_at_stake", "usual_order", "redeemed_30d", "course"),
 )
 HISTORY: Final = ("contacts", "would_be", "open_draws")
 for _name in HISTORY:

@@ -88,3 +88,13 @@ class NameReader:
     def full_keys(self, held: Mapping[str, V]) -> dict[str, V]:
         """Return a mapping with its names as keys again."""
         return {self.full(short): value for short, value in held.items()}
+
+
+def short_name(name: str) -> str:
+    """Return what stands for a name of which a record has no other."""
+    return _CODES.get(name) or NameWriter().short(name)
+
+
+def full_name(short: str) -> str:
+    """Return the name that `short_name` shortened; raises ValueError as `NameReader.full` does."""
+    return _OF_CODE.get(short) or NameReader().full(short)

@@ -2,6 +2,7 @@
 
 from bisect import insort
 
+from stream_app.core.compact import single
 from stream_app.core.hashing import unit_draw
 from stream_app.core.state import Observation
 
@@ -58,7 +59,7 @@ def note_contact(
     for observation in pending:
         if observation.at_ms <= at_ms < observation.at_ms + horizon_ms:
             observation.contacts += contacted
-            observation.stay_propensity *= stay_probability
+            observation.stay_propensity = single(observation.stay_propensity * stay_probability)
 
 
 def _time_and_kind(observation: Observation) -> tuple[int, int]:

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import msgspec
 
-from stream_app.core.compact import FLOATS, Rows, distance, time_at, whole
+from stream_app.core.columns import columns_of, observations_of
+from stream_app.core.compact import FLOATS, Rows, distance, short, time_at
 from stream_app.core.ledger import HISTORY, Ledger, PackedHistory
 from stream_app.core.names import NameReader, NameWriter
 from stream_app.core.squeezing import spread, squeeze
@@ -22,7 +23,7 @@ _LONG_BYTES: Final = 480
 """Observations of more bytes are squeezed: few customers have so many, and theirs are the largest states."""
 _OBSERVATIONS: Final = Rows(Observation, ("model_version",), ("weight", "stay_propensity"))
 _FIELDS: Final = Ledger.__struct_fields__
-_LEDGER_WHOLES: Final = tuple(
+_LEDGER_NUMBERS: Final = tuple(
     place for place, field in enumerate(msgspec.structs.fields(Ledger)) if field.type in FLOATS
 )
 _LEDGER_TIMES: Final = tuple(_FIELDS.index(name) for name in ("drawn_at_ms", "retry_at_ms", "care_at_ms"))
@@ -40,6 +41,7 @@ class PackedObservations(msgspec.Struct, array_like=True, frozen=True, gc=False)
     """When the first of them was taken."""
     body: bytes
     is_squeezed: bool = False
+    in_columns: bool = False
 
 
 class PackedLedger(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -69,15 +71,17 @@ def pack_observations(pending: list[Observation]) -> PackedObservations | None:
     if not pending:
         return None
     oldest_ms = pending[0].at_ms
-    body = _encode(_OBSERVATIONS.shrink(pending, oldest_ms, NameWriter()))
-    if len(body) <= _LONG_BYTES:
-        return PackedObservations(oldest_ms, body)
-    return PackedObservations(oldest_ms, squeeze(body), is_squeezed=True)
+    columns = columns_of(pending)
+    body = columns if columns is not None else _encode(_OBSERVATIONS.shrink(pending, oldest_ms, NameWriter()))
+    is_long = len(body) > _LONG_BYTES
+    return PackedObservations(oldest_ms, squeeze(body) if is_long else body, is_long, columns is not None)
 
 
 def unpack_observations(packed: PackedObservations) -> list[Observation]:
     """Return what was packed; raises msgspec.MsgspecError or ValueError for damaged bytes."""
     body = spread(packed.body) if packed.is_squeezed else packed.body
+    if packed.in_columns:
+        return observations_of(body, packed.oldest_ms)
     return _OBSERVATIONS.restore(_decode_observations(body), packed.oldest_ms, NameReader())
 
 
@@ -90,8 +94,8 @@ def pack_ledger(ledger: Ledger) -> PackedLedger:
     row[_PACKED_HISTORY] = None
     for place in _LEDGER_TIMES:
         row[place] = distance(row[place], base_ms)
-    for place in _LEDGER_WHOLES:
-        row[place] = whole(row[place])
+    for place in _LEDGER_NUMBERS:
+        row[place] = short(row[place])
     row[_DRAWN] = names.short(ledger.drawn)
     if ledger.suppressed_reasons:
         row[_REASONS] = [names.short(reason) for reason in ledger.suppressed_reasons]

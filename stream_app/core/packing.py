@@ -11,6 +11,7 @@ LARGEST = 65_504.0
 """Largest finite 16-bit float: values beyond are cut to it."""
 
 _HALF = np.dtype("<f2")
+_BELOW_ONE = np.nextafter(np.float32(1), np.float32(0))
 
 
 def quantise(features: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -19,6 +20,11 @@ def quantise(features: NDArray[np.float64]) -> NDArray[np.float32]:
     rounded: NDArray[np.float32] = halves.astype(np.float32)
     rounded += np.float32(0.0)
     return rounded
+
+
+def in_single(probabilities: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Round to single precision, still below 1: a state keeps several of its scores, in four bytes each."""
+    return np.minimum(probabilities.astype(np.float32), _BELOW_ONE)
 
 
 def pack(row: NDArray[np.float32]) -> bytes:

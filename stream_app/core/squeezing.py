@@ -32,9 +32,13 @@ _COMMON: Final = b85decode(
 """Histories of four customers of simulated shops, as `core.ledger` writes them. Stored states count on every byte."""
 
 
+_COMPRESSOR: Final = zlib.compressobj(_LEVEL, zlib.DEFLATED, _WINDOW_BITS, _MEMORY, zdict=_COMMON)
+"""Has read the dictionary; only copies of it compress."""
+
+
 def squeeze(body: bytes) -> bytes:
     """Return fewer bytes that `spread` makes `body` of again."""
-    compressor = zlib.compressobj(_LEVEL, zlib.DEFLATED, _WINDOW_BITS, _MEMORY, zdict=_COMMON)
+    compressor = _COMPRESSOR.copy()
     return compressor.compress(body) + compressor.flush()
 
 

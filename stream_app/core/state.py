@@ -23,6 +23,7 @@ from stream_app.core.packed import (
 from stream_app.core.waiting import FurtherObservation, Observation
 
 __all__ = [
+    "CLICK_STEPS",
     "PARTS",
     "ClicksState",
     "ContactState",
@@ -36,6 +37,10 @@ __all__ = [
     "SourceState",
     "new_state",
 ]
+
+
+CLICK_STEPS: Final = 1024
+"""Of a decayed count of clicks, in one. What a click weighs is rounded by a twentieth of a percent at most."""
 
 
 class OrdersState(msgspec.Struct, array_like=True, gc=False):
@@ -73,25 +78,28 @@ class OrdersState(msgspec.Struct, array_like=True, gc=False):
 
 
 class ClicksState(msgspec.Struct, array_like=True, gc=False):
-    """Fold of the clickstream: decayed counts with half-lives of 7 and 30 days, and the visit under way."""
+    """Fold of the clickstream: decayed counts with half-lives of 7 and 30 days, and the visit under way.
+
+    Decayed counts are in steps of 1 / `CLICK_STEPS`: integers are added up as exactly as they are stored.
+    """
 
     first_ms: int = 0
     last_ms: int = 0
     decayed_at_ms: int = 0
-    clicks_7d: float = 0.0
-    clicks_30d: float = 0.0
-    sessions_7d: float = 0.0
-    sessions_30d: float = 0.0
-    product_views_30d: float = 0.0
-    cart_adds_30d: float = 0.0
-    cart_removes_30d: float = 0.0
-    searches_30d: float = 0.0
-    wishlist_30d: float = 0.0
-    shares_30d: float = 0.0
-    promotions_30d: float = 0.0
-    checkouts_30d: float = 0.0
-    app_30d: float = 0.0
-    full_carts_30d: float = 0.0
+    clicks_7d: int = 0
+    clicks_30d: int = 0
+    sessions_7d: int = 0
+    sessions_30d: int = 0
+    product_views_30d: int = 0
+    cart_adds_30d: int = 0
+    cart_removes_30d: int = 0
+    searches_30d: int = 0
+    wishlist_30d: int = 0
+    shares_30d: int = 0
+    promotions_30d: int = 0
+    checkouts_30d: int = 0
+    app_30d: int = 0
+    full_carts_30d: int = 0
     """Visits that ended with goods in the cart; whether an order followed is for the orders to say."""
     sessions: int = 0
     session_hash: int = 0

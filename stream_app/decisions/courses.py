@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_app.core.compact import single
 from stream_app.core.facts import Facts
 from stream_app.core.ledger import Ledger
 from stream_app.core.times import DAY_MS
@@ -90,10 +91,10 @@ class Course(NamedTuple):
     def surprise_after(
         self, drawn: str, probabilities: Mapping[str, float], incentives: Collection[str]
     ) -> tuple[float, float]:
-        """Return the surprises of contacts and incentives once something was drawn from a choice."""
+        """Return the surprises of contacts and incentives once something was drawn, in the precision that is stored."""
         contact = probabilities[NOTHING] - (drawn == NOTHING)
         given = (drawn in incentives) - sum(p for name, p in probabilities.items() if name in incentives)
-        return self.columns[-2] + contact, self.columns[-1] + given
+        return single(self.columns[-2] + contact), single(self.columns[-1] + given)
 
 
 def course_of(facts: Facts, ledger: Ledger, at_ms: int, incentives: Collection[str]) -> Course:

@@ -11,6 +11,7 @@ something away. What the newer one cost within the older window is told besides:
 
 from collections.abc import Mapping
 
+from stream_app.core.compact import singles
 from stream_app.core.facts import Facts
 from stream_app.core.hashing import stable_id
 from stream_app.core.ledger import Ledger, OpenDraw
@@ -72,7 +73,7 @@ def open_draw(
             incentive=incentive_of(action, facts.mean_amount) if action is not None else 0.0,
             alternatives=choice.probabilities,
             tier=point.tier,
-            circumstances=circumstances_of(point),
+            circumstances=singles(circumstances_of(point)),
             probability=point.probability,
             value_at_stake=facts.value_at_stake(point.now_ms),
             usual_order=facts.mean_amount,
@@ -88,7 +89,7 @@ def open_draw(
             opened=facts.opened,
             clicked=facts.clicked,
             responded=facts.responded,
-            course=course.columns,
+            course=singles(course.columns),
             last_action=course.last_action,
         )
     )

@@ -12,7 +12,7 @@ from stream_app.core.ledger import Ledger
 from stream_app.core.observations import note_contact
 from stream_app.core.outlook import expected_value, next_order_window
 from stream_app.core.outputs import ChurnScore, ChurnWarning, Reason
-from stream_app.core.packing import pack
+from stream_app.core.packing import in_single, pack
 from stream_app.core.state import CustomerState, Observation, ScoreState
 from stream_app.core.tiers import tier_index, tier_name, tier_within_loss
 from stream_app.core.times import DAY_MS, from_ms
@@ -53,7 +53,7 @@ class Concluder:
         if rows:
             raw = np.array(rows, dtype=np.float64)
             features = self.scorer.featurize(raw)
-            probabilities = self.scorer.score(features).tolist()
+            probabilities = in_single(self.scorer.score(features)).tolist()
             self._ahead = self.scorer.ahead(raw) if isinstance(self.scorer, HorizonsScorer) else ()
             index = 0
             for (shard, _, effects), (points, _) in zip(folded, taken, strict=True):
@@ -118,7 +118,7 @@ class Concluder:
             )
             if taken is not None:
                 taken.packed = pack(block.features[index])
-                taken.probability = float(block.probability[index])
+                taken.probability = float(in_single(block.probability)[index])
                 taken.model_version = block.scorer.version
 
     def _publish(

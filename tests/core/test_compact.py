@@ -2,7 +2,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_app.core.compact import Rows, distance, time_at, whole
+from stream_app.core.compact import Rows, distance, join, short, single, singles, split, time_at
 from stream_app.core.names import NameReader, NameWriter
 
 _TIMES = st.integers(0, 2**45)
@@ -34,12 +34,40 @@ def test_distances_lead_back_and_never_stays_never(at_ms: int, from_ms: int) -> 
     assert (distance(at_ms, from_ms) == 0) == (at_ms == 0)
 
 
-@given(value=st.floats(allow_nan=False) | st.integers(-(2**33), 2**33).map(float))
-def test_whole_numbers_are_written_shorter_and_read_the_same(value: float) -> None:
-    written = msgspec.msgpack.encode(whole(value))
+@given(
+    value=st.floats(allow_nan=False) | st.integers(-(2**33), 2**33).map(float) | st.floats(width=32, allow_nan=False)
+)
+def test_numbers_are_written_shorter_where_they_can_be_and_read_the_same(value: float) -> None:
+    written = msgspec.msgpack.encode(short(value))
     read = msgspec.msgpack.decode(written, type=float)
     assert (read, type(read)) == (value, float)
-    assert len(written) <= 9
+    is_short = abs(value) < 2**31 and (value == int(value) or single(value) == value)
+    assert len(written) <= (5 if is_short else 9)
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(short((value, 0.5))), type=tuple[float, ...]) == (value, 0.5)
+
+
+@given(values=st.lists(st.floats(-1e30, 1e30), max_size=4).map(tuple))
+def test_rounding_to_single_precision_is_rounding_once(values: tuple[float, ...]) -> None:
+    rounded = singles(values)
+    assert rounded == tuple(map(single, values)) == singles(rounded)
+    assert all(
+        abs(after - before) <= abs(before) * 2**-24 + 1e-45 for before, after in zip(values, rounded, strict=True)
+    )
+
+
+@given(
+    texts=st.lists(st.text(alphabet="sk-12\0é", max_size=6) | st.integers(0, 999).map("sku-{}".format), max_size=6).map(
+        tuple
+    )
+)
+def test_joined_texts_come_apart_again(texts: tuple[str, ...]) -> None:
+    stored = msgspec.msgpack.encode(join(texts))
+    assert split(msgspec.msgpack.decode(stored, type=str | tuple[str, ...])) == texts
+
+
+def test_what_product_ids_begin_with_is_stored_once() -> None:
+    assert join(("sku-12", "sku-345", "sku-6")) == "sku-\x0012\x00345\x006"
+    assert join(("sku-12", "toy-3")) == "\0sku-12\0toy-3"
 
 
 @given(structs=_STRUCTS, from_ms=_TIMES)

@@ -11,7 +11,7 @@ from stream_app.core.effects import TrainingExample
 from stream_app.core.features import FEATURES_HASH, featurize, raw_row
 from stream_app.core.packing import pack
 from stream_app.core.population import Population
-from stream_app.core.state import ClicksState, CustomerState, OrdersState, ReviewsState, new_state
+from stream_app.core.state import CLICK_STEPS, ClicksState, CustomerState, OrdersState, ReviewsState, new_state
 from stream_app.core.times import DAY_MS
 
 AT_MS = 20_000 * DAY_MS
@@ -19,6 +19,7 @@ HORIZON_DAYS = 30
 
 _days = st.floats(0.0, 700.0, allow_nan=False)
 _counts = st.floats(0.0, 50.0, allow_nan=False)
+_click_counts = _counts.map(lambda count: int(count * CLICK_STEPS))
 
 
 @st.composite
@@ -58,10 +59,10 @@ def customers(draw: st.DrawFn) -> CustomerState:
         state.clicks = ClicksState(
             last_ms=AT_MS - age,
             decayed_at_ms=AT_MS - age,
-            clicks_7d=draw(_counts),
-            clicks_30d=draw(_counts),
-            sessions_30d=draw(_counts),
-            cart_adds_30d=draw(_counts),
+            clicks_7d=draw(_click_counts),
+            clicks_30d=draw(_click_counts),
+            sessions_30d=draw(_click_counts),
+            cart_adds_30d=draw(_click_counts),
             last_cart_ms=AT_MS - age if draw(st.booleans()) else 0,
         )
     if draw(st.booleans()):

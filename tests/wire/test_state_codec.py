@@ -36,7 +36,7 @@ def test_a_state_of_the_first_release_decodes() -> None:
     state = decode_state(b"\x01" + msgspec.msgpack.encode(first))
     assert state.sources == SourceState(offsets={3: 7}, rings={3: b"ring"})
     assert state.orders == OrdersState(first_ms=1_000, last_ms=2_000, completed=2, days=2, gaps=1, sum_ln_gap=0.5)
-    assert state.clicks == ClicksState(first_ms=500, last_ms=600, decayed_at_ms=700, clicks_7d=1.5)
+    assert state.clicks == ClicksState(first_ms=500, last_ms=600, decayed_at_ms=700, clicks_7d=1_536)
     assert state.pending == []
 
 
@@ -47,8 +47,8 @@ def test_damaged_states_are_refused(damaged: bytes) -> None:
 
 
 def test_states_of_a_newer_release_are_refused_with_the_remedy() -> None:
-    with pytest.raises(StateCodecError, match="version 3, and this release knows up to 2: run the release"):
-        decode_state(b"\x03" + encode_state(new_state())[1:])
+    with pytest.raises(StateCodecError, match="version 4, and this release knows up to 3: run the release"):
+        decode_state(b"\x04" + encode_state(new_state())[1:])
 
 
 @given(

@@ -11,11 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_app.core.packed import PackedLedger
-from stream_app.core.state import CustomerState, Observation, OrdersState, new_state
+from stream_app.core.state import (
+    CLICK_STEPS,
+    ClicksState,
+    CustomerState,
+    Observation,
+    OrdersState,
+    SourceState,
+    new_state,
+)
 from stream_app.core.times import DAY_MS
 from stream_app.engine.calendar import next_due_ms
-from stream_app.wire.state_codec import StateRow, decode_state, encode_state
-from stream_app.wire.state_rows import OrdersRow
+from stream_app.wire.older_states import StateRow
+from stream_app.wire.state_codec import StateCodecError, decode_state, encode_state
+from stream_app.wire.state_rows import CustomerRow, block_of_orders, block_of_score
 from tests.support.engines import run
 from tests.support.logs import event_logs
 from tests.support.states import customer_states
@@ -58,12 +67,10 @@ def test_folds_leave_numbers_that_their_bytes_hold(log: list) -> None:  # type: 
 
 
 def test_golden_states_of_every_version_decode_to_the_same() -> None:
-    golden = {
-        version: list(map(base64.b64decode, states)) for version, states in json.loads(GOLDEN.read_text()).items()
-    }
+    golden = {version: _golden(version) for version in json.loads(GOLDEN.read_text())}
     assert {state[0] for states in golden.values() for state in states} == set(map(int, golden))
-    first, second = ([decode_state(state) for state in golden[version]] for version in ("1", "2"))
-    assert first == second
+    first, second, third = ([decode_state(state) for state in golden[version]] for version in ("1", "2", "3"))
+    assert first == second == third
     ledger = second[2].ledger
     assert ledger is not None
     assert [(each.action, each.channel) for each in ledger.would_be] == [
@@ -71,6 +78,32 @@ def test_golden_states_of_every_version_decode_to_the_same() -> None:
         ("own-action", "letter"),
     ]
     assert ledger.standing_told == {"consent": 1_769_000_000_000, "own-reason": 1_769_000_100_000}
+
+
+def test_counts_of_clicks_of_older_versions_are_rounded_once() -> None:
+    older = [msgspec.msgpack.decode(state[1:], type=StateRow).clicks for state in _golden("2")]
+    kept = [decode_state(state).clicks for state in _golden("2")]
+    counted = 0
+    for before, after in zip(older, kept, strict=True):
+        for field in msgspec.structs.fields(ClicksState):
+            if before is None or after is None:
+                continue
+            was, now = getattr(before, field.name), getattr(after, field.name)
+            if isinstance(was, float):
+                counted += was > 0
+                assert abs(now / CLICK_STEPS - was) <= 0.5 / CLICK_STEPS
+            else:
+                assert now == was
+    assert counted
+
+
+@given(log=event_logs(30))
+def test_what_a_run_leaves_fits_its_blocks(log: list) -> None:  # type: ignore[type-arg]
+    for state in run(log, []).live().values():
+        assert state.orders is None or isinstance(block_of_orders(state.orders), bytes)
+        assert state.score is None or isinstance(block_of_score(state.score), bytes)
+        decoded = decode_state(encode_state(state))
+        assert decoded.packed_pending is None or decoded.packed_pending.in_columns
 
 
 def test_orders_beyond_their_block_survive() -> None:
@@ -99,9 +132,17 @@ def test_waiting_observations_survive_however_many_there_are(seed: int, count: i
 
 def test_rows_have_a_place_for_every_part() -> None:
     parts = {field.encode_name for field in msgspec.structs.fields(CustomerState)} - {"packed_pending", "packed_ledger"}
-    assert set(StateRow.__struct_fields__) == parts
-    in_block = OrdersState.__struct_fields__.index("cancelled")
-    assert OrdersRow.__struct_fields__ == ("block", *OrdersState.__struct_fields__[in_block:])
+    assert set(CustomerRow.__struct_fields__) - {"model_version", "products", "bought"} == parts
+
+
+@pytest.mark.parametrize("damaged", [b"\1", b"\1" * 300])
+def test_damaged_blocks_are_refused(damaged: bytes) -> None:
+    row = CustomerRow(SourceState(), score=damaged)
+    with pytest.raises(StateCodecError, match="damaged"):
+        decode_state(b"\x03" + msgspec.msgpack.encode(row))
+    row = CustomerRow(SourceState(), orders=b"\1" * 300)
+    with pytest.raises(StateCodecError, match="damaged"):
+        decode_state(b"\x03" + msgspec.msgpack.encode(row))
 
 
 def test_damaged_packed_parts_are_refused_when_asked_for() -> None:
@@ -109,3 +150,7 @@ def test_damaged_packed_parts_are_refused_when_asked_for() -> None:
     state.packed_ledger = PackedLedger(0, b"\x91\x05")
     with pytest.raises(msgspec.MsgspecError):
         _ = state.ledger
+
+
+def _golden(version: str) -> list[bytes]:
+    return list(map(base64.b64decode, json.loads(GOLDEN.read_text())[version]))

@@ -13,12 +13,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from stream_app.core.state import CustomerState
+from stream_app.core.columns import ObservationColumns
+from stream_app.wire.older_states import FirstState, StateRow
 from stream_app.wire.partition_record import PartitionRecord
-from stream_app.wire.state_codec import StateRow
+from stream_app.wire.state_rows import CustomerRow
 
 LAYOUT = Path(__file__).with_name("state_layout.json")
-ROOTS = (CustomerState, StateRow, PartitionRecord)
+ROOTS = (FirstState, StateRow, CustomerRow, ObservationColumns, PartitionRecord)
 
 Layout = dict[str, list[list[str]]]
 """Of each struct: name and type of every field, in order."""

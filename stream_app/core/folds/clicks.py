@@ -6,7 +6,7 @@ from math import exp2
 from zlib import crc32
 
 from stream_app.core.events import CART_ADD, CART_REMOVE, Click, ClickEvent
-from stream_app.core.state import ClicksState
+from stream_app.core.state import CLICK_STEPS, ClicksState
 from stream_app.core.times import DAY_MS, MINUTE_MS
 
 _RECENT_PRODUCTS = 5
@@ -33,7 +33,7 @@ def fold_click(clicks: ClicksState, event: Click | ClickEvent, at_ms: int, idle_
 
     A visit begins when `session_id` changes or, without one, after `idle_ms` of silence. Decayed counts stand at
     `decayed_at_ms`, which follows the clicks a day at a time: a click after it weighs more than 1, one before it less,
-    so that the counts of a visit need not be faded with every click.
+    so that the counts of a visit need not be faded with every click. Weights are whole `CLICK_STEPS`.
     """
     starts_visit = _starts_visit(clicks, event, at_ms, idle_ms)
     stands_at_ms = clicks.decayed_at_ms
@@ -41,9 +41,11 @@ def fold_click(clicks: ClicksState, event: Click | ClickEvent, at_ms: int, idle_
         if stands_at_ms:
             _fade(clicks, (at_ms - stands_at_ms) / DAY_MS)
         clicks.decayed_at_ms = at_ms
-        weight_7d = weight_30d = 1.0
+        weight_7d = weight_30d = CLICK_STEPS
     else:
-        weight_7d, weight_30d = exp2((at_ms - stands_at_ms) * _PER_7D), exp2((at_ms - stands_at_ms) * _PER_30D)
+        since_ms = at_ms - stands_at_ms
+        weight_7d = int(exp2(since_ms * _PER_7D) * CLICK_STEPS + 0.5)
+        weight_30d = int(exp2(since_ms * _PER_30D) * CLICK_STEPS + 0.5)
     if starts_visit:
         _start_visit(clicks, at_ms, weight_7d, weight_30d)
     clicks.last_ms = max(clicks.last_ms, at_ms)
@@ -160,7 +162,7 @@ def _starts_visit(clicks: ClicksState, event: Click | ClickEvent, at_ms: int, id
     return clicks.sessions == 0 or at_ms - clicks.last_ms > idle_ms
 
 
-def _start_visit(clicks: ClicksState, at_ms: int, weight_7d: float, weight_30d: float) -> None:
+def _start_visit(clicks: ClicksState, at_ms: int, weight_7d: int, weight_30d: int) -> None:
     if clicks.session_cart:
         clicks.full_carts_30d += weight_30d
     clicks.sessions += 1
@@ -172,18 +174,19 @@ def _start_visit(clicks: ClicksState, at_ms: int, weight_7d: float, weight_30d: 
 
 
 def _fade(clicks: ClicksState, days: float) -> None:
+    """Fade all counts, rounding down: to the nearest, a small one of a daily visitor would never end."""
     fade_7d, fade_30d = exp2(-days / 7), exp2(-days / 30)
-    clicks.clicks_7d *= fade_7d
-    clicks.sessions_7d *= fade_7d
-    clicks.clicks_30d *= fade_30d
-    clicks.sessions_30d *= fade_30d
-    clicks.product_views_30d *= fade_30d
-    clicks.cart_adds_30d *= fade_30d
-    clicks.cart_removes_30d *= fade_30d
-    clicks.searches_30d *= fade_30d
-    clicks.wishlist_30d *= fade_30d
-    clicks.shares_30d *= fade_30d
-    clicks.promotions_30d *= fade_30d
-    clicks.checkouts_30d *= fade_30d
-    clicks.app_30d *= fade_30d
-    clicks.full_carts_30d *= fade_30d
+    clicks.clicks_7d = int(clicks.clicks_7d * fade_7d)
+    clicks.sessions_7d = int(clicks.sessions_7d * fade_7d)
+    clicks.clicks_30d = int(clicks.clicks_30d * fade_30d)
+    clicks.sessions_30d = int(clicks.sessions_30d * fade_30d)
+    clicks.product_views_30d = int(clicks.product_views_30d * fade_30d)
+    clicks.cart_adds_30d = int(clicks.cart_adds_30d * fade_30d)
+    clicks.cart_removes_30d = int(clicks.cart_removes_30d * fade_30d)
+    clicks.searches_30d = int(clicks.searches_30d * fade_30d)
+    clicks.wishlist_30d = int(clicks.wishlist_30d * fade_30d)
+    clicks.shares_30d = int(clicks.shares_30d * fade_30d)
+    clicks.promotions_30d = int(clicks.promotions_30d * fade_30d)
+    clicks.checkouts_30d = int(clicks.checkouts_30d * fade_30d)
+    clicks.app_30d = int(clicks.app_30d * fade_30d)
+    clicks.full_carts_30d = int(clicks.full_carts_30d * fade_30d)
