@@ -26,8 +26,22 @@ _SECOND_CHARACTERS = 19
 _REMEMBERED_SECONDS = 8_192
 _FRACTIONS = {"Z": 0, "+00:00": 0} | {f".{ms:03d}{zone}": ms for ms in range(1_000) for zone in ("Z", "+00:00")}
 _MICROSECONDS = re.compile(r"\.(\d{3})\d{3}(?:Z|\+00:00)")
-_seconds: dict[str, int] = {}
-"""Milliseconds of seconds seen lately: clicks of one time come together."""
+
+
+class _Seconds(dict[str, int]):
+    """Milliseconds of seconds seen lately, by their text: clicks of one time come together."""
+
+    def __missing__(self, text: str) -> int:
+        second_ms = _second_ms(text)
+        if second_ms is None:
+            raise KeyError(text)
+        if len(self) >= _REMEMBERED_SECONDS:
+            self.clear()
+        self[text] = second_ms
+        return second_ms
+
+
+_seconds = _Seconds()
 
 
 def read_click(value: bytes) -> tuple[Click, int] | None:
@@ -85,7 +99,7 @@ def read_clicks(values: Sequence[bytes]) -> tuple[list[Click], list[int]] | None
     try:
         return clicks, [seconds[(text := click.timestamp)[:19]] + fractions[text[19:]] for click in clicks]
     except KeyError:
-        pass
+        pass  # a time with microseconds, or one that is none
     times_ms = []
     for click in clicks:
         at_ms = _time_ms(click.timestamp)
@@ -96,11 +110,10 @@ def read_clicks(values: Sequence[bytes]) -> tuple[list[Click], list[int]] | None
 
 
 def _time_ms(text: str) -> int | None:
-    second_ms = _seconds.get(text[:_SECOND_CHARACTERS])
-    if second_ms is None:
-        second_ms = _second_ms(text[:_SECOND_CHARACTERS])
-        if second_ms is None:
-            return None
+    try:
+        second_ms = _seconds[text[:_SECOND_CHARACTERS]]
+    except KeyError:
+        return None
     fraction_ms = _FRACTIONS.get(text[_SECOND_CHARACTERS:])
     if fraction_ms is None:
         found = _MICROSECONDS.fullmatch(text, _SECOND_CHARACTERS)
@@ -117,7 +130,4 @@ def _second_ms(text: str) -> int | None:
         second_ms = to_ms(datetime.fromisoformat(text).replace(tzinfo=UTC))
     except ValueError:
         return None
-    if len(_seconds) >= _REMEMBERED_SECONDS:
-        _seconds.clear()
-    _seconds[text] = second_ms
     return second_ms
