@@ -3,7 +3,7 @@
 import re
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -202,14 +202,18 @@ class Settings(BaseSettings):
     )
 
     # --- the worker
+    processes: Annotated[int, Field(ge=1, le=64)] = Field(
+        default=1,
+        description="Processes of one worker, which share its partitions, buffers and caches; each can fill a core.",
+    )
     max_chunk_records: Annotated[int, Field(ge=1)] = Field(
         default=2_000, description="Records in one delivered chunk, and of one partition in a batch."
     )
     buffer_records: Annotated[int, Field(ge=1)] = Field(
-        default=50_000, description="Bound of buffered records, all topics."
+        default=50_000, description="Bound of a worker's buffered records, all topics and processes."
     )
     buffer_bytes: Annotated[int, Field(ge=1)] = Field(
-        default=64 << 20, description="Bound of buffered bytes, all topics."
+        default=64 << 20, description="Bound of a worker's buffered bytes, all topics and processes."
     )
     max_record_bytes: Annotated[int, Field(ge=1)] = Field(
         default=262_144, description="A larger input record is bad input."
@@ -233,7 +237,9 @@ class Settings(BaseSettings):
         default=60, description="A partition with lag that commits nothing for so long fails /healthz."
     )
     api_host: str = Field(default="127.0.0.1", description="Address of /v1; anything but loopback needs api_token.")
-    api_port: Annotated[int, Field(ge=0, le=65535)] = Field(default=6066, description="Port of /v1; 0: any free.")
+    api_port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        default=6066, description="Port of /v1, and of a further process the next; 0: any free."
+    )
     api_token: SecretStr = Field(default=SecretStr(""), description="Bearer token of /v1.")
     api_advertised_url: str = Field(default="", description="URL by which other workers reach this one's /v1.")
     dashboard_port: Annotated[int, Field(ge=0, le=65535)] = Field(default=8080, description="Port of the live page.")
@@ -308,6 +314,15 @@ class Settings(BaseSettings):
             raise ValueError("STREAM_APP_TLS_CERT_FILE and STREAM_APP_TLS_KEY_FILE go together: set both or neither")
         return self
 
+    @model_validator(mode="after")
+    def _give_every_process_work(self) -> Self:
+        if self.processes > self.partitions:
+            raise ValueError(
+                f"STREAM_APP_PROCESSES ({self.processes}) must not be more than STREAM_APP_PARTITIONS "
+                f"({self.partitions}): a process without a partition has no work"
+            )
+        return self
+
     def topic(self, role: Topic) -> str:
         """Return what a topic is called on this broker."""
         name: str = getattr(self, _field_of(role))
@@ -341,8 +356,13 @@ class SettingsError(ValueError):
     """A setting has a bad value; the message names every variable at fault, a line each."""
 
 
-def load_settings() -> Settings:
+def load_settings(**given: Any) -> Settings:
     """Read all settings from the environment and `.env`.
+
+    Parameters
+    ----------
+    given
+        Settings from a command line, by name: they stand above all else.
 
     Raises
     ------
@@ -350,7 +370,7 @@ def load_settings() -> Settings:
         When a value is bad.
     """
     try:
-        return Settings()
+        return Settings(**given)
     except ValidationError as failure:
         raise SettingsError(describe_settings_failure(failure)) from failure
     except UnparsableError as failure:

@@ -23,7 +23,7 @@ _COUNT = _OURS + b"count"
 """Of customers, so that opening does not go through them: a worker opens stores while it works."""
 
 BLOCK_CACHE_BYTES = 256 << 20
-"""Of all stores of a process together: with standbys it has twice as many as it owns partitions."""
+"""Of all stores of a worker together: with standbys it has twice as many as it owns partitions."""
 
 WRITE_BUFFER_BYTES = 16 << 20
 
@@ -41,6 +41,8 @@ class RocksdbStore(CachedStore):
         Its files; of one app id and partition.
     cached_states
         How many decoded states to keep, roughly.
+    block_cache_bytes
+        Of all stores of this process together; one size for all of them.
 
     Raises
     ------
@@ -48,12 +50,13 @@ class RocksdbStore(CachedStore):
         `rocksdict` is not installed.
     """
 
-    def __init__(self, folder: Path, cached_states: int = 20_000) -> None:
+    def __init__(self, folder: Path, cached_states: int = 20_000, block_cache_bytes: int = BLOCK_CACHE_BYTES) -> None:
         super().__init__(cached_states)
         self._folder = folder
+        self._block_cache_bytes = block_cache_bytes
         self._unwritten: dict[str, bytes | None] = {}
         folder.parent.mkdir(parents=True, exist_ok=True)
-        self._database = _open(folder)
+        self._database = _open(folder, block_cache_bytes)
         counted = self._database.get(_COUNT)
         self._count: int | None = None if counted is None else _OFFSET.unpack(counted)[0]
 
@@ -90,7 +93,7 @@ class RocksdbStore(CachedStore):
         """Forget everything, on disk too: it does not fit the changelog."""
         self.close()
         shutil.rmtree(self._folder)
-        self._database = _open(self._folder)
+        self._database = _open(self._folder, self._block_cache_bytes)
         self._count = 0
 
     def close(self) -> None:
@@ -154,21 +157,21 @@ def remove_left_stores(folder: Path, kept: Collection[int], before_seconds: floa
     return removed
 
 
-def _open(folder: Path) -> Any:
+def _open(folder: Path, block_cache_bytes: int) -> Any:
     rocksdict = _rocksdict()
     options = rocksdict.Options(raw_mode=True)
     options.create_if_missing(True)
     options.set_write_buffer_size(WRITE_BUFFER_BYTES)
     table = rocksdict.BlockBasedOptions()
-    table.set_block_cache(_block_cache())
+    table.set_block_cache(_block_cache(block_cache_bytes))
     table.set_bloom_filter(10, False)
     options.set_block_based_table_factory(table)
     return rocksdict.Rdict(str(folder), options)
 
 
 @functools.cache
-def _block_cache() -> Any:
-    return _rocksdict().Cache(BLOCK_CACHE_BYTES)
+def _block_cache(size_bytes: int) -> Any:
+    return _rocksdict().Cache(size_bytes)
 
 
 def _new_batch() -> Any:

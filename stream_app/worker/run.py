@@ -18,7 +18,7 @@ from stream_app.adapters.assembly import DeciderMaker, catalogue_file_of, engine
 from stream_app.adapters.logs import fields
 from stream_app.adapters.metrics import Metrics
 from stream_app.adapters.stores import MemoryStore, PartitionStore
-from stream_app.adapters.stores_rocksdb import RocksdbStore, remove_left_stores
+from stream_app.adapters.stores_rocksdb import BLOCK_CACHE_BYTES, RocksdbStore, remove_left_stores
 from stream_app.core.times import SECOND_MS, from_ms
 from stream_app.core.topics import Topic
 from stream_app.settings import Settings
@@ -33,6 +33,7 @@ from stream_app.worker.outgoing import Outgoing
 from stream_app.worker.ownership import Ownership
 from stream_app.worker.pipeline import Pipeline, sources_of
 from stream_app.worker.policies import PolicyFollower
+from stream_app.worker.processes import folders_of_former_processes
 from stream_app.worker.publisher import Publisher, new_producer
 from stream_app.worker.snapshots import SnapshotFollower
 from stream_app.worker.source_topics import ALIGNED, look_at_topics, refuse_recreated
@@ -208,15 +209,19 @@ def open_store(settings: Settings, number: int, cached_states: int) -> Partition
     """
     if settings.store == "memory":
         return MemoryStore(cached_states)
-    return RocksdbStore(_stores_folder(settings) / str(number), cached_states)
+    folder = _stores_folder(settings, settings.data_dir) / str(number)
+    return RocksdbStore(folder, cached_states, BLOCK_CACHE_BYTES // settings.processes)
 
 
-def _stores_folder(settings: Settings) -> Path:
-    return settings.data_dir / "customers" / settings.app_id
+def _stores_folder(settings: Settings, data_dir: Path) -> Path:
+    return data_dir / "customers" / settings.app_id
 
 
 def _remove_left(settings: Settings, kept: set[int]) -> None:
-    removed = remove_left_stores(_stores_folder(settings), kept, time.time() - LEFT_STORE_SECONDS)
+    before_seconds = time.time() - LEFT_STORE_SECONDS
+    removed = remove_left_stores(_stores_folder(settings, settings.data_dir), kept, before_seconds)
+    for data_dir in folders_of_former_processes(settings):
+        removed += remove_left_stores(_stores_folder(settings, data_dir), (), before_seconds)
     if removed:
         logger.info("removed stores of partitions that others own", extra=fields(partitions=len(removed)))
 
@@ -293,7 +298,9 @@ async def _stop_app(app: WorkerApp, tasks: list[asyncio.Task[None]]) -> None:
         ) from None
 
 
-async def serve(settings: Settings, metrics: Metrics, stop: asyncio.Event) -> None:
+async def serve(
+    settings: Settings, metrics: Metrics, stop: asyncio.Event, on_served: Callable[[str], None] | None = None
+) -> None:
     """Run a worker until `stop` is set, then end gracefully; raises what made it end otherwise.
 
     Parameters
@@ -304,6 +311,8 @@ async def serve(settings: Settings, metrics: Metrics, stop: asyncio.Event) -> No
         Where the worker counts.
     stop
         Set by signals.
+    on_served
+        Called with the URL of probes and metrics once they answer.
     """
     worker = await build_worker(settings, metrics)
     async with contextlib.AsyncExitStack() as stack:
@@ -312,6 +321,8 @@ async def serve(settings: Settings, metrics: Metrics, stop: asyncio.Event) -> No
         services = HttpServices(settings, worker.views, metrics, worker.views)
         await services.start()
         stack.push_async_callback(services.stop)
+        if on_served is not None:
+            on_served(services.metrics_url)
         await stack.enter_async_context(running(worker))
         stopped = asyncio.ensure_future(stop.wait())
         waited_for: set[asyncio.Future[Any]] = {stopped, worker.failure}
@@ -321,13 +332,15 @@ async def serve(settings: Settings, metrics: Metrics, stop: asyncio.Event) -> No
         raise worker.failure.result()
 
 
-def run_worker(settings: Settings) -> None:
+def run_worker(settings: Settings, on_served: Callable[[str], None] | None = None) -> None:
     """Run a worker in this process until SIGTERM or Ctrl-C; raises what made it end otherwise.
 
     Parameters
     ----------
     settings
         All configuration.
+    on_served
+        Called with the URL of probes and metrics once they answer.
     """
 
     async def main() -> None:
@@ -337,7 +350,7 @@ def run_worker(settings: Settings) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         try:
-            await serve(settings, Metrics("worker"), stop)
+            await serve(settings, Metrics("worker"), stop, on_served)
         except StopTimeoutError as error:
             logger.critical("%s", error)
             logging.shutdown()
