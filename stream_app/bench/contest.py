@@ -90,6 +90,8 @@ class Plan(NamedTuple):
     rounds: int
     backlog: int
     """Events that are fed before anyone starts."""
+    processes: int = 1
+    """Of our worker; the other contenders have one."""
 
 
 class Standing(NamedTuple):
@@ -173,6 +175,9 @@ async def run_once(
         environment = arena.environment(app_id)
         workload = (msgspec.json.encode(arena.workload).decode(),) if peer.takes_workload else ()
         extra = ("linger",) if peer.name == "faust-linger" else ()
+        processes = plan.processes if peer.name == OURS.name else 1
+        if processes > 1:
+            extra = (*extra, "--processes", str(processes))
         async with Commits(arena.settings(app_id), arena.input_names()) as commits:
             with ExitStack() as stack:
                 contenders = [
@@ -181,6 +186,7 @@ async def run_once(
                             [*peer.arguments, *workload, *extra],
                             environment,
                             arena.folder / app_id / f"process-{number}",
+                            processes,
                         )
                     )
                     for number in range(workers)
@@ -200,6 +206,7 @@ def conditions(arena: Arena, plan: Plan, broker: str, state_bytes: float) -> dic
         "mean_state_bytes": round(state_bytes),
         "keys": f"bursts of {arena.workload.burst}" if arena.workload.burst > 1 else "uniform",
         "shares": "94 % clicks, 5 % orders, 1 % reviews",
+        "processes_of_ours": plan.processes,
         "backlog_events": plan.backlog,
         "warm_up_seconds": plan.warm_up_seconds,
         "window_seconds": plan.seconds,

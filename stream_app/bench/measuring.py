@@ -12,14 +12,14 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from stream_app.adapters.clients import client_arguments
-from stream_app.bench.processes import Contender, cpu_seconds, peak_memory_mebibytes
+from stream_app.bench.processes import Contender, cpu_seconds, family_of, peak_memory_mebibytes
 from stream_app.core.topics import Topic
 from stream_app.settings import Settings
 
 SAMPLE_SECONDS = 0.25
 
 WORKING_MARK = '"message": "restored"'
-"""What each of several workers logs once it has partitions and their customers."""
+"""What each of several workers, or processes of one, logs once it has partitions and their customers."""
 
 
 class ContenderError(RuntimeError):
@@ -52,6 +52,8 @@ class Measured(NamedTuple):
     """The backlog ended before the window did."""
     click_share: float
     """Of the measured events: who reads topics unmerged meets another mix than was fed, for a while."""
+    processes: int = 1
+    """That did the work; CPU time and memory are of all of them, with those that started them."""
 
 
 def window_of(samples: Sequence[Sample]) -> tuple[Sample, Sample] | None:
@@ -142,7 +144,7 @@ class Watch:
             raise ContenderError(f"fewer than two commits in {seconds:.0f} s; {remedy}\n{self._tails()}")
         first, last = window
         events = last.committed - first.committed
-        peaks = [peak_memory_mebibytes(contender.pid) for contender in self._contenders]
+        peaks = [peak_memory_mebibytes(pid) for pid in self._pids()]
         return Measured(
             events,
             round(last.at_seconds - first.at_seconds, 3),
@@ -153,6 +155,7 @@ class Watch:
             round(started, 1),
             self._is_drained(samples[-1]),
             round((last.clicks - first.clicks) / events, 3),
+            sum(contender.processes for contender in self._contenders),
         )
 
     def _is_drained(self, sample: Sample) -> bool:
@@ -161,21 +164,24 @@ class Watch:
     async def _sample(self) -> Sample:
         counts = await self._commits.by_topic()
         clicks = sum(count for topic, count in counts.items() if topic.endswith(Topic.CLICKSTREAM.value))
-        cpu = sum(cpu_seconds(contender.pid) or 0.0 for contender in self._contenders)
+        cpu = sum(cpu_seconds(pid) or 0.0 for pid in self._pids())
         broker = cpu_seconds(self._broker_pid) if self._broker_pid is not None else None
         return Sample(time.monotonic(), counts.total(), clicks, cpu, broker or 0.0)
 
     async def _wait_until_they_work(self, limit_seconds: float) -> None:
         """Wait for the first commit; of several, for the first after all of them have said that they are at work."""
         deadline = time.monotonic() + limit_seconds
-        before, all_work = 0, len(self._contenders) == 1
+        before, all_work = 0, sum(contender.processes for contender in self._contenders) == 1
         while not all_work or await self._commits.total() <= before:
             self._check()
             if time.monotonic() > deadline:
                 raise ContenderError(f"committed nothing in {limit_seconds:.0f} s\n{self._tails()}")
-            if not all_work and all(contender.has_said(WORKING_MARK) for contender in self._contenders):
+            if not all_work and all(contender.all_said(WORKING_MARK) for contender in self._contenders):
                 before, all_work = await self._commits.total(), True
             await asyncio.sleep(SAMPLE_SECONDS)
+
+    def _pids(self) -> list[int]:
+        return [pid for contender in self._contenders for pid in family_of(contender.pid)]
 
     def _check(self) -> None:
         for contender in self._contenders:

@@ -1,6 +1,10 @@
-"""Contenders as child processes: their output in a file, their CPU time and memory as the kernel counts them."""
+"""Contenders as child processes: their output in a file, CPU time and memory as the kernel counts them.
+
+A contender may be several processes: what it has started counts as its own.
+"""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +19,8 @@ STOP_SECONDS = 20.0
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 _CPU_FIELDS = slice(11, 13)
 _MEBIBYTE_KIB = 1024
+_PROCESS_TAG = re.compile(r'\{"process": (\d+),')
+"""Begins what one of several processes of a worker logs."""
 
 
 class Contender:
@@ -28,9 +34,14 @@ class Contender:
         STREAM_APP_ variables; others of that prefix are not inherited.
     folder
         Working directory and output; no .env is there.
+    processes
+        How many processes of it do the work.
     """
 
-    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
+    def __init__(
+        self, arguments: Sequence[str], environment: Mapping[str, str], folder: Path, processes: int = 1
+    ) -> None:
+        self.processes = processes
         self._arguments = list(arguments)
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith(ENV_PREFIX)}
         paths = [str(_PACKAGE_ROOT), *filter(None, [self._environment.get("PYTHONPATH")])]
@@ -77,13 +88,24 @@ class Contender:
             child.kill()
             child.wait()
 
-    def has_said(self, text: str) -> bool:
-        """Tell whether its output so far has a text."""
-        return self.log_file.exists() and text in self.log_file.read_text(errors="replace")
+    def all_said(self, text: str) -> bool:
+        """Tell whether the output so far of each of its processes has a text."""
+        lines = self.log_file.read_text(errors="replace").splitlines() if self.log_file.exists() else ()
+        tags = [_PROCESS_TAG.match(line) for line in lines if text in line]
+        return len({tag[1] if tag else "" for tag in tags}) >= self.processes
 
     def log_tail(self, characters: int = 1_500) -> str:
         """Return the end of what it printed."""
         return self.log_file.read_text(errors="replace")[-characters:] if self.log_file.exists() else ""
+
+
+def family_of(pid: int) -> list[int]:
+    """Return a process and all that it has started and that still run; itself alone where /proc does not tell."""
+    try:
+        lists = [(task / "children").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
+    except OSError:
+        lists = []
+    return [pid, *(one for told in lists for child in told.split() for one in family_of(int(child)))]
 
 
 def cpu_seconds(pid: int) -> float | None:

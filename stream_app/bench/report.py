@@ -49,7 +49,7 @@ def as_table(conditions: Mapping[str, Any], standings: Sequence[Standing]) -> st
             f"{run.start_seconds:>8}",
             f"{run.click_share:>8.1%}",
         ]
-        notes = [standing.meaning]
+        notes = [standing.meaning, *([f"{run.processes} processes"] if run.processes > 1 else [])]
         if f"ours/{standing.peer}" in found:
             notes.append(f"ours is {found[f'ours/{standing.peer}']:g} times this")
         if any(run.drained for run in standing.runs):

@@ -42,6 +42,7 @@ WarmUp = Annotated[float, typer.Option(min=0, help="Seconds before it, from the 
 Rounds = Annotated[int, typer.Option(min=1, help="Runs of each; medians are shown.")]
 Preload = Annotated[int, typer.Option(min=1, help="Customers that are known before the first event.")]
 Partitions = Annotated[int, typer.Option(min=1, help="Partitions of all customer topics.")]
+Processes = Annotated[int, typer.Option(min=1, help="Processes of our worker; CPU and memory are those of all.")]
 Uniform = Annotated[bool, typer.Option("--uniform", help="Every event of another customer, instead of bursts of 8.")]
 Events = Annotated[int, typer.Option(min=0, help="Backlog to feed; 0: enough for the window.")]
 
@@ -61,6 +62,7 @@ def contest(
     rounds: Rounds = 3,
     preload: Preload = 1_000_000,
     partitions: Partitions = 12,
+    processes: Processes = 1,
     uniform: Uniform = False,
     events: Events = 0,
     broker: Broker = "apache",
@@ -74,6 +76,7 @@ def contest(
       stream-app bench --json                                   as in the goals: a minute each, three rounds
       stream-app bench --peer ours --peer faust --seconds 15 --rounds 1 --preload 100000
       stream-app bench --seconds 20 --warm-up 5 --rounds 2      the short form, all peers
+      stream-app bench --peer ours --processes 2                one worker of two processes
       stream-app bench latency --rate 10000 --seconds 300
       stream-app bench scaling
     """
@@ -81,7 +84,7 @@ def contest(
         return
     peers, changes = _peers(peer or DEFAULT_PEERS), _changes(change)
     workload = Workload(customers=preload, partitions=partitions, burst=1 if uniform else BURST)
-    plan = Plan(seconds, warm_up, rounds, events or int((seconds + warm_up) * EXPECTED_RATE))
+    plan = Plan(seconds, warm_up, rounds, events or int((seconds + warm_up) * EXPECTED_RATE), processes)
 
     async def run(stage: Stage, folder: Path) -> None:
         arena = Arena(stage.bootstrap, workload, folder, "bench", changes=changes)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from stream_app.bench.contest import PEERS, Standing, peers_named
 from stream_app.bench.measuring import Measured, Sample, window_of
-from stream_app.bench.processes import Contender, cpu_seconds, peak_memory_mebibytes
+from stream_app.bench.processes import Contender, cpu_seconds, family_of, peak_memory_mebibytes
 from stream_app.bench.report import as_json, as_table, ratios
 
 needs_proc = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc tells on Linux only")
@@ -83,6 +83,44 @@ def test_cpu_and_memory_are_the_kernels() -> None:
     assert peak is not None
     assert peak > 10
     assert cpu_seconds(2**22 + 1) is None
+
+
+@needs_proc
+def test_what_a_contender_has_started_counts_as_its_own(tmp_path: Path) -> None:
+    code = (
+        "import subprocess, sys; "
+        'inner = \'import subprocess, sys; subprocess.run([sys.executable, "-c", "print(1, flush=True); input()"])\'; '
+        "subprocess.run([sys.executable, '-c', inner], stdin=subprocess.PIPE)"
+    )
+    with Contender(["-c", code], {}, tmp_path) as contender:
+        while not contender.log_tail():
+            os.sched_yield()
+        family = family_of(contender.pid)
+        assert len(family) == 3
+        assert family[0] == contender.pid
+        assert all(cpu_seconds(pid) is not None for pid in family)
+    assert family_of(2**22 + 1) == [2**22 + 1]
+
+
+def test_each_process_of_a_contender_must_have_said_so(tmp_path: Path) -> None:
+    contender = Contender([], {}, tmp_path, processes=2)
+    assert not contender.all_said("restored")
+    contender.log_file.write_text('{"process": 0, "message": "restored"}\n' * 2 + '{"process": 1, "message": "up"}\n')
+    assert not contender.all_said("restored")
+    with contender.log_file.open("a") as log:
+        log.write('{"process": 1, "message": "restored"}\n')
+    assert contender.all_said("restored")
+    alone = Contender([], {}, tmp_path)
+    assert alone.all_said("restored")
+    assert not alone.all_said("owns")
+
+
+def test_several_processes_are_told() -> None:
+    ours = standing("ours", 50_000)
+    ours.runs[0] = ours.runs[0]._replace(processes=2)
+    assert "2 processes" in as_table({"runs": 1}, [ours])
+    assert "processes" not in as_table({"runs": 1}, [standing("ours", 50_000)])
+    assert as_json({"runs": 1}, [ours])["contenders"][0]["runs"][0]["processes"] == 2
 
 
 def test_a_contender_inherits_no_settings_and_ends_with_its_block(
