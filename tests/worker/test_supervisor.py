@@ -143,7 +143,10 @@ def held(code: str) -> Iterator[tuple[subprocess.Popen[bytes], socket.socket]]:
         theirs.close()
         assert child.stdout is not None
         assert child.stdout.readline() == b"up\n"
-        yield child, ours
+        try:
+            yield child, ours
+        finally:
+            child.kill()
 
 
 def test_the_end_of_the_supervisor_is_the_signal_to_end() -> None:
