@@ -93,8 +93,8 @@ class Settings(BaseSettings):
     store: Literal["memory", "rocksdb"] = Field(default="memory", description="Where customer states live.")
     standbys: Annotated[int, Field(ge=0, le=8)] = Field(
         default=1,
-        description="RocksDB: how many other workers keep a warm copy of each partition, so that a takeover reads only "
-        "the newest of its changelog. All workers alike.",
+        description="RocksDB: how many other workers (or processes) keep a warm copy of each partition, so that a "
+        "takeover reads only the newest of its changelog. All workers alike.",
     )
     catalogue_file: Path | None = Field(default=None, description="Action catalogue (YAML); absent: the shipped one.")
     catalogue_poll_seconds: Annotated[float, Field(gt=0)] = Field(

@@ -2,6 +2,9 @@
 
 What bounds the memory of a worker is divided among its processes, so that more of them need no more: buffers and the
 block cache here, decoded states by partition anyway. What belongs to a partition or a record stays as it is.
+
+The group knows members, not workers: a standby of a partition may be another process of the same worker, which is lost
+together with it. As many standbys as a worker has processes reach another worker for certain; a lone worker needs none.
 """
 
 import re
