@@ -13,7 +13,7 @@ from stream_app.cli.errors import CommandError, ExitCode
 from stream_app.settings import ENV_PREFIX, Settings, load_settings
 from stream_app.worker.http_serving import HttpConfigurationError
 from stream_app.worker.lifeline import Lifeline
-from stream_app.worker.processes import AdvertisedUrlError, settings_of_process
+from stream_app.worker.processes import ProcessAddressError, settings_of_process
 from stream_app.worker.several import run_several
 
 
@@ -74,7 +74,7 @@ def _run_several(settings: Settings) -> int:
         for number in numbers:
             settings_of_process(settings, number)
         return asyncio.run(run_several(settings, commands, environment, sys.stderr.buffer))
-    except (AdvertisedUrlError, HttpConfigurationError) as error:
+    except (ProcessAddressError, HttpConfigurationError) as error:
         raise CommandError(str(error), ExitCode.USAGE) from error
 
 

@@ -14,10 +14,11 @@ from yarl import URL
 
 from stream_app.settings import Settings
 
+_LAST_PORT = 65_535
 _FOLDER = re.compile(r"process-([0-9]+)")
 
 
-class AdvertisedUrlError(ValueError):
+class ProcessAddressError(ValueError):
     """The addresses of further processes cannot be told from the worker's; the message says what to do."""
 
 
@@ -35,12 +36,16 @@ def settings_of_process(settings: Settings, number: int) -> Settings:
 
     Raises
     ------
-    AdvertisedUrlError
-        The worker's URL has no port that could be counted on from.
+    ProcessAddressError
+        The worker's URL has no port that could be counted on from, or there are not so many ports above its own.
     """
     count = settings.processes
     if count == 1:
         return settings
+    if settings.api_port + number > _LAST_PORT:
+        raise ProcessAddressError(
+            f"STREAM_APP_API_PORT={settings.api_port} leaves no port for process {number}: choose a lower one"
+        )
     return settings.model_copy(
         update={
             "instance_id": f"{settings.instance_id}-{number}" if settings.instance_id else "",
@@ -70,7 +75,7 @@ def _advertised(url: str, number: int) -> str:
         return url
     known = URL(url)
     if known.explicit_port is None:
-        raise AdvertisedUrlError(
+        raise ProcessAddressError(
             f"STREAM_APP_API_ADVERTISED_URL={url} names no port, and each process of a worker has its own: "
             "write the first one's, and let the following ones be reached, too"
         )

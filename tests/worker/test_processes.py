@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_app.settings import Settings, SettingsError, load_settings
-from stream_app.worker.processes import AdvertisedUrlError, folders_of_former_processes, settings_of_process
+from stream_app.worker.processes import ProcessAddressError, folders_of_former_processes, settings_of_process
 from stream_app.worker.run import LEFT_STORE_SECONDS, _remove_left, open_store
 
 
@@ -55,8 +55,16 @@ def test_ports_and_names_that_were_not_given_are_not_made_up() -> None:
 
 
 def test_an_address_without_a_port_cannot_be_counted_on_from() -> None:
-    with pytest.raises(AdvertisedUrlError, match="names no port"):
+    with pytest.raises(ProcessAddressError, match="names no port"):
         settings_of_process(settings(processes=2, api_advertised_url="https://shop.example"), 1)
+
+
+def test_there_must_be_a_port_for_each() -> None:
+    crowded = settings(processes=3, api_port=65_534)
+
+    assert settings_of_process(crowded, 1).api_port == 65_535
+    with pytest.raises(ProcessAddressError, match="STREAM_APP_API_PORT=65534"):
+        settings_of_process(crowded, 2)
 
 
 def test_more_processes_than_partitions_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
