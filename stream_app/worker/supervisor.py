@@ -165,9 +165,9 @@ class Supervisor:
         finally:
             stopping.cancel()
             late = await self._end_all()
-        if late:
-            return EXIT_STOP_TIMEOUT
         failed = [child.end.result() for child in ended if child.end.result() != 0]
+        if late:
+            failed.append(EXIT_STOP_TIMEOUT)
         # Who was asked to end before it listened to signals had nothing to put in order.
         asked = [child.end.result() for child in self._children if child not in ended]
         failed += [status for status in asked if status not in {0, -signal.SIGTERM}]

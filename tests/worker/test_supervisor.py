@@ -112,6 +112,19 @@ async def test_one_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) 
     assert await run == supervisor.EXIT_STOP_TIMEOUT
 
 
+async def test_the_first_failure_is_told_where_another_had_to_be_killed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(supervisor, "STOP_SECONDS", 0.01)
+    road = str(tmp_path / "road")
+    os.mkfifo(road)
+    deaf = "import sys\n" + DEAF + "open(sys.argv[1], 'w').close()\n" + WAITS
+    failing = "import sys; open(sys.argv[1]).read(); sys.exit(3)"
+
+    run = Supervisor([python(deaf, road), python(failing, road)], ENVIRONMENT, Heard()).run(asyncio.Event())
+    assert await run == 3
+
+
 async def test_what_was_started_is_ended_where_another_cannot_be_started(tmp_path: Path) -> None:
     workers = Supervisor([python(ORDERLY + WAITS), [str(tmp_path / "none")]], ENVIRONMENT, Heard())
 
