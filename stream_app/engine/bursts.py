@@ -130,10 +130,13 @@ class Bursts:
         if not is_held and last_ms < self._calm_until_ms(shard, block):
             state = _taken_from(shard.store, run.customer_id)
             while state is not None and done < count and not state.erased_ms:
+                cart_before_ms, points_before = state.cart_due_ms, len(block.points)
                 done = self._fold_calm(shard, run, done, state, effects) or self._fold_one(
                     shard, run, done, state, block, effects
                 )
                 memory.frontier_ms = max(memory.frontier_ms, times_ms[done - 1])
+                if state.cart_due_ms == cart_before_ms and len(block.points) == points_before:
+                    continue  # nothing can be due earlier than before
                 calm_until_ms = self._calm_until_ms(shard, block)
                 if calm_until_ms <= memory.frontier_ms:
                     self._fire_due(shard, memory.frontier_ms, block, effects)
