@@ -26,7 +26,9 @@ from stream_app.adapters.metrics_catalogue import (
     Process,
 )
 from stream_app.core.effects import Effects
-from stream_app.core.outputs import ChurnWarning, Intervention, SuppressedIntervention
+from stream_app.core.outputs import Intervention, SuppressedIntervention
+from stream_app.core.told import WarningTold
+from stream_app.core.topics import Topic
 
 CONTENT_TYPE = "text/plain; version=1.0.0; charset=utf-8"
 OTHER = "other"
@@ -159,10 +161,10 @@ def record_effects(metrics: Recorder, effects: Effects) -> None:
     suppressed: collections.Counter[str] = collections.Counter()
     warnings: collections.Counter[str] = collections.Counter()
     for output in effects.outputs:
-        if isinstance(output.body, SuppressedIntervention):
-            suppressed[output.body.reason] += 1
-        elif isinstance(output.body, ChurnWarning):
+        if isinstance(output.body, WarningTold):
             warnings[output.body.tier] += 1
+        elif output.topic is Topic.SUPPRESSED and isinstance(output.body, SuppressedIntervention):
+            suppressed[output.body.reason] += 1
     for reason, amount in suppressed.items():
         metrics.count("suppressed", amount, reason=reason)
     for tier, amount in warnings.items():

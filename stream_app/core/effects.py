@@ -6,6 +6,7 @@ from typing import NamedTuple
 import msgspec
 from pydantic import BaseModel
 
+from stream_app.core.told import ScoreTold, WarningTold
 from stream_app.core.topics import Topic
 
 
@@ -50,7 +51,7 @@ class Output(msgspec.Struct, frozen=True):
 
     topic: Topic
     key: str
-    body: BaseModel | TrainingExample | PopulationDay | None
+    body: ScoreTold | WarningTold | BaseModel | TrainingExample | PopulationDay | None
     traceparent: str = ""
 
 

@@ -6,27 +6,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_app.core.effects import Effects, Output
-from stream_app.core.hashing import stable_id
 from stream_app.core.horizons import note_contact_further, take_further
 from stream_app.core.ledger import Ledger
 from stream_app.core.observations import note_contact
-from stream_app.core.outlook import expected_value, next_order_window
-from stream_app.core.outputs import ChurnScore, ChurnWarning, Reason
-from stream_app.core.packing import in_single, pack
+from stream_app.core.outputs import Reason
+from stream_app.core.packing import in_single, pack, pack_rows
 from stream_app.core.state import CustomerState, Observation, ScoreState
-from stream_app.core.tiers import tier_index, tier_name, tier_within_loss
-from stream_app.core.times import DAY_MS, from_ms
+from stream_app.core.tiers import tier_index, tier_within_loss
+from stream_app.core.times import DAY_MS
 from stream_app.core.topics import Topic
 from stream_app.decisions.outcomes import outcome_due_ms
 from stream_app.decisions.types import Act, Decider, DecisionPoint, Suppress
+from stream_app.engine.announcing import VELOCITY_MS, Announcements, Scored
 from stream_app.engine.points import Block, Folded, Point
 from stream_app.engine.policy import EnginePolicy
 from stream_app.engine.shard import Shard
-from stream_app.learning.horizons import Ahead, HorizonsScorer, risks_of
+from stream_app.learning.horizons import HorizonsScorer
 from stream_app.learning.scorer import Scorer
 
-_VELOCITY_DAYS = 7
-_VELOCITY_MS = _VELOCITY_DAYS * DAY_MS
 DECIDING_TRIGGERS = frozenset({"order", "review", "feedback", "look", "cart_left", "retry"})
 _TRIGGER_OF = {"look": "timer", "cart_left": "timer"}
 
@@ -38,9 +35,8 @@ class Concluder:
         self._policy = policy
         self.decider = decider
         self.scorer = scorer
-        self._ahead: tuple[Ahead, ...] = ()
-        """The block that is being concluded, as the models of further horizons see it."""
         self._horizon_ms = policy.horizon_days * DAY_MS
+        self._weighs_loss = any(policy.tier_losses)
 
     def settle(self, shard: Shard, block: Block, effects: Effects) -> None:
         """Score and conclude everything in the block."""
@@ -51,63 +47,67 @@ class Concluder:
         taken = [one.block.take() for one in folded]
         rows = [row for _, block_rows in taken for row in block_rows]
         if rows:
-            raw = np.array(rows, dtype=np.float64)
-            features = self.scorer.featurize(raw)
-            probabilities = in_single(self.scorer.score(features)).tolist()
-            self._ahead = self.scorer.ahead(raw) if isinstance(self.scorer, HorizonsScorer) else ()
+            scored = self._score(rows)
+            self._observe([point for points, _ in taken for point in points], scored)
+            announcements = Announcements(scored)
             index = 0
             for (shard, _, effects), (points, _) in zip(folded, taken, strict=True):
                 for point in points:
-                    self._conclude(shard, point, index, features[index], probabilities[index], effects)
+                    self._conclude(shard, point, index, scored, announcements, effects)
                     index += 1
+            announcements.finish()
         for shard, _, _ in folded:
             shard.neighbours.catch_up()
 
-    def _conclude(
-        self,
-        shard: Shard,
-        point: Point,
-        index: int,
-        features: NDArray[np.float32],
-        probability: float,
-        effects: Effects,
-    ) -> None:
-        scorer = self.scorer
-        observation = point.observation
-        if observation is not None:
-            observation.packed = pack(features)
-            observation.probability = probability
-            observation.model_version = scorer.version
+    def _score(self, rows: Sequence[Sequence[float]]) -> Scored:
+        scorer, raw = self.scorer, np.array(rows, dtype=np.float64)
+        features = scorer.featurize(raw)
+        ahead = scorer.ahead(raw) if isinstance(scorer, HorizonsScorer) else ()
+        probabilities = in_single(scorer.score(features)).tolist()
+        return Scored(scorer, self._policy.horizon_days, features, probabilities, ahead)
+
+    def _observe(self, points: Sequence[Point], scored: Scored) -> None:
+        """Let the observations among the points keep what was scored."""
+        observed = [index for index, point in enumerate(points) if point.observation is not None]
+        for index, packed in zip(observed, pack_rows(scored.features[observed]), strict=True):
+            point, observation = points[index], points[index].observation
+            assert observation is not None
+            observation.packed = packed
+            observation.probability = scored.probabilities[index]
+            observation.model_version = scored.scorer.version
             observation.arm = self.decider.arm_of(point.customer_id)
-            if self._ahead:
-                self._observe_further(point, observation, index)
-        score = point.state.score
+
+    def _conclude(
+        self, shard: Shard, point: Point, index: int, scored: Scored, announcements: Announcements, effects: Effects
+    ) -> None:
+        policy, state, probability = self._policy, point.state, scored.probabilities[index]
+        if scored.ahead and point.observation is not None:
+            self._observe_further(point, point.observation, index, scored)
+        score = state.score
         if score is None:
-            score = point.state.score = ScoreState()
+            score = state.score = ScoreState()
         previous_tier = score.tier
         # An observation within the allowed lateness is older than the newest score: published time never goes back.
-        _keep_score(score, max(point.scored_ms, score.at_ms), probability, scorer.version)
-        thresholds, margin = self._policy.tier_thresholds, self._policy.tier_margin
-        score.tier = tier_index(probability, thresholds, previous_tier, margin)
-        if score.tier and any(self._policy.tier_losses):
+        _keep_score(score, max(point.scored_ms, score.at_ms), probability, scored.scorer.version)
+        tier = tier_index(probability, policy.tier_thresholds, previous_tier, policy.tier_margin)
+        if tier and self._weighs_loss:
             loss = probability * point.facts.value_at_stake(score.at_ms)
-            score.tier = tier_within_loss(score.tier, loss, self._policy.tier_losses, previous_tier)
-        tier_changed = score.tier != previous_tier
+            tier = tier_within_loss(tier, loss, policy.tier_losses, previous_tier)
+        score.tier = tier
+        tier_changed = tier != previous_tier
         if tier_changed:
             shard.tiers[previous_tier] -= 1
-            shard.tiers[score.tier] += 1
-        if tier_changed or abs(probability - score.published) >= self._policy.score_change:
-            self._publish(point, index, score, features, effects)
-        if tier_changed and previous_tier >= 0:
-            self._warn(point, score, previous_tier, features, effects)
+            shard.tiers[tier] += 1
+        if tier_changed or abs(probability - score.published) >= policy.score_change:
+            announcements.add(point, index, score, previous_tier, effects)
         if point.trigger in DECIDING_TRIGGERS or (tier_changed and previous_tier >= 0):
-            self._decide(shard, point, score, previous_tier, features, effects)
+            self._decide(shard, point, score, previous_tier, scored.features[index], effects)
 
-    def _observe_further(self, point: Point, observation: Observation, index: int) -> None:
+    def _observe_further(self, point: Point, observation: Observation, index: int, scored: Scored) -> None:
         """Let an observation wait for the labels of further horizons, too."""
         if not any(one is observation for one in point.state.pending):
             return  # replaced by another of the same moment, or given up with the customer's consent
-        for block in self._ahead:
+        for block in scored.ahead:
             taken = take_further(
                 point.state,
                 point.customer_id,
@@ -120,50 +120,6 @@ class Concluder:
                 taken.packed = pack(block.features[index])
                 taken.probability = float(in_single(block.probability)[index])
                 taken.model_version = block.scorer.version
-
-    def _publish(
-        self, point: Point, index: int, score: ScoreState, features: NDArray[np.float32], effects: Effects
-    ) -> None:
-        score.published = score.probability
-        score.published_ms = score.at_ms
-        facts = point.facts
-        stake = facts.value_at_stake(score.at_ms)
-        body = ChurnScore.model_construct(
-            customer_id=point.customer_id,
-            event_time=from_ms(score.at_ms),
-            probability=round(score.probability, 6),
-            interval=self.scorer.interval(features),
-            horizon_days=self._policy.horizon_days,
-            tier=tier_name(score.tier),
-            velocity_7d=_velocity(score),
-            reasons=self.scorer.explain(features, facts.language or "en"),
-            expected_loss=round(score.probability * stake, 2),
-            value_90d=round(
-                expected_value(features, score.probability, self._policy.horizon_days, facts.mean_amount), 2
-            ),
-            next_order_days=next_order_window(features),
-            cold_start=self.scorer.cold_start,
-            model_version=score.model_version,
-            further_horizons=risks_of(score.probability, self._ahead, index) if self._ahead else (),
-        )
-        effects.outputs.append(Output(Topic.SCORES, point.customer_id, body, point.traceparent))
-        effects.counts["scores"] += 1
-
-    def _warn(
-        self, point: Point, score: ScoreState, previous_tier: int, features: NDArray[np.float32], effects: Effects
-    ) -> None:
-        body = ChurnWarning.model_construct(
-            warning_id=stable_id("wn", point.customer_id, point.at_ms, point.trigger, score.tier),
-            customer_id=point.customer_id,
-            event_time=from_ms(score.at_ms),
-            previous_tier=tier_name(previous_tier),
-            tier=tier_name(score.tier),
-            probability=round(score.probability, 6),
-            reasons=self.scorer.explain(features, point.facts.language or "en"),
-            model_version=score.model_version,
-        )
-        effects.outputs.append(Output(Topic.WARNINGS, point.customer_id, body, point.traceparent))
-        effects.counts["warnings"] += 1
 
     def _decide(
         self,
@@ -250,16 +206,9 @@ def _keep_score(score: ScoreState, at_ms: int, probability: float, model_version
     """Keep the newest score, and one that is 7 to 14 days old to measure velocity against."""
     if score.next_week_ms == 0:
         score.next_week_ms, score.next_week = at_ms, probability
-    elif at_ms - score.next_week_ms >= _VELOCITY_MS:
+    elif at_ms - score.next_week_ms >= VELOCITY_MS:
         score.week_ago_ms, score.week_ago = score.next_week_ms, score.next_week
         score.next_week_ms, score.next_week = at_ms, probability
     score.at_ms = at_ms
     score.probability = probability
     score.model_version = model_version
-
-
-def _velocity(score: ScoreState) -> float | None:
-    if not score.week_ago_ms or score.at_ms <= score.week_ago_ms:
-        return None
-    weeks = (score.at_ms - score.week_ago_ms) / _VELOCITY_MS
-    return round((score.probability - score.week_ago) / weeks, 6)

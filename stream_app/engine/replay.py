@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 import msgspec
 
 from stream_app.core.effects import Effects, Output, PopulationDay, TrainingExample
-from stream_app.core.outputs import TIERS, ChurnScore, ChurnWarning, Intervention, SuppressedIntervention
+from stream_app.core.outputs import TIERS, Intervention, SuppressedIntervention
 from stream_app.core.partition import PartitionState
 from stream_app.core.records import Entry, Record
 from stream_app.core.times import DAY_MS, day_of, iso
+from stream_app.core.told import ScoreTold, WarningTold
 from stream_app.core.topics import RANK, Topic
 from stream_app.engine.engine import Engine
 from stream_app.engine.shard import DictStore
@@ -161,9 +162,9 @@ class Replay:
             "first_event": iso(self.first_ms) if self.first_ms else None,
             "last_event": iso(self.last_ms) if self.last_ms else None,
             "event_time_reached": iso(self.shard.memory.frontier_ms) if self.shard.memory.frontier_ms else None,
-            "scores": self.outputs[ChurnScore.__name__],
+            "scores": self.outputs[ScoreTold.__name__],
             "tiers": tiers,
-            "warnings": self.outputs[ChurnWarning.__name__],
+            "warnings": self.outputs[WarningTold.__name__],
             "interventions": self.outputs[Intervention.__name__],
             "interventions_by_action": dict(sorted(self.actions.items())),
             "suppressed": self.outputs[SuppressedIntervention.__name__],

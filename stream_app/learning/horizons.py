@@ -9,8 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_app.core.outputs import HorizonRisk, Reason
-from stream_app.learning.scorer import PriorScorer, Scorer
+from stream_app.core.outputs import Reason
+from stream_app.core.told import RiskTold
+from stream_app.learning.intervals import Interval
+from stream_app.learning.scorer import Account, PriorScorer, Scorer
 
 
 class Ahead(NamedTuple):
@@ -60,9 +62,13 @@ class HorizonsScorer:
         """Return the reasons of the first horizon."""
         return self.first.explain(features, language, top)
 
-    def interval(self, features: NDArray[np.float32]) -> tuple[float, float] | None:
+    def interval(self, features: NDArray[np.float32]) -> Interval | None:
         """Return the interval of the first horizon."""
         return self.first.interval(features)
+
+    def account(self, features: NDArray[np.float32], languages: Sequence[str]) -> list[Account]:
+        """Return intervals and reasons of the first horizon."""
+        return self.first.account(features, languages)
 
     def ahead(self, raw: NDArray[np.float64]) -> tuple[Ahead, ...]:
         """Return what the further horizons see in a block of raw rows: some features depend on the horizon."""
@@ -83,7 +89,7 @@ def prior_of(horizon_days: int, further_days: Sequence[int] = ()) -> Scorer:
     return with_horizons(PriorScorer(horizon_days), [PriorScorer(days) for days in further_days])
 
 
-def risks_of(probability: float, ahead: Sequence[Ahead], index: int) -> tuple[HorizonRisk, ...]:
+def risks_of(probability: float, ahead: Sequence[Ahead], index: int) -> tuple[RiskTold, ...]:
     """Return the risks of one point over the further horizons.
 
     Who does not order in a longer time does not in a shorter one: each model learns for itself, so that a longer
@@ -101,11 +107,5 @@ def risks_of(probability: float, ahead: Sequence[Ahead], index: int) -> tuple[Ho
     risks = []
     for block in ahead:
         probability = min(probability, float(block.probability[index]))
-        risks.append(
-            HorizonRisk.model_construct(
-                horizon_days=block.scorer.horizon_days,
-                probability=round(probability, 6),
-                model_version=block.scorer.version,
-            )
-        )
+        risks.append(RiskTold(block.scorer.horizon_days, round(probability, 6), block.scorer.version))
     return tuple(risks)

@@ -45,11 +45,6 @@ class ModelInputs:
         inputs *= self._gates[features[:, self._kind].astype(np.intp)]
         return inputs
 
-    def of_row(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return the inputs of one row, the same bits as in a block."""
-        inputs: NDArray[np.float64] = features[self._columns] * self._gates[int(features[self._kind])]
-        return inputs
-
 
 CROSSED_INPUTS = (
     "c14",

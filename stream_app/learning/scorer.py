@@ -4,34 +4,42 @@ A row's result is the same bits in whatever block it stands: every operation is 
 That is why there is no matrix product here, whose order of summation may depend on the number of rows.
 """
 
+from collections.abc import Sequence
 from math import exp
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv
 
 from stream_app.core.features import FEATURE_INDEX, FEATURES, FEATURES_HASH, featurize
 from stream_app.core.outputs import Reason
 from stream_app.core.population import Population
 from stream_app.core.reasons import sentence
+from stream_app.core.told import ReasonTold
 from stream_app.learning.inputs import OFFSET, ModelInputs
+from stream_app.learning.intervals import Interval, beta_intervals
 from stream_app.learning.snapshot import ModelSnapshot
 from stream_app.learning.zoo.bends import bend_of
 
 PRIOR_VERSION = "prior"
 
 _LOGIT_BOUND = 30.0
-_INTERVAL_TAIL = 0.05
-"""Left out of an interval on either side: it is one of 90 %."""
-_MOST_CORRELATION = 0.95
-_INTERVAL_EDGE = 1e-4
 _THEMES = {feature.name: feature.theme for feature in FEATURES}
 _THEME_NAMES = tuple(sorted(set(_THEMES.values())))
 _LEAST_CONTRIBUTION = 0.005
 """On the logit, about a tenth of a percent of probability: less is no reason."""
 _HIDDEN_THEMES = frozenset({"kind"})
 """Belong to the moment, not to the customer."""
+_SHOWN = np.array([name not in _HIDDEN_THEMES for name in _THEME_NAMES])
+_REASONS = 3
+"""Told with a score, at most."""
+
+
+class Account(NamedTuple):
+    """What a model says of one row besides the probability."""
+
+    interval: Interval | None
+    reasons: tuple[ReasonTold, ...]
 
 
 class Scorer(Protocol):
@@ -69,8 +77,15 @@ class Scorer(Protocol):
         """Return up to `top` reasons for one row, largest contribution first."""
         ...
 
-    def interval(self, features: NDArray[np.float32]) -> tuple[float, float] | None:
+    def interval(self, features: NDArray[np.float32]) -> Interval | None:
         """Return a 90 % interval of the probability for one row, or None where the model has none."""
+        ...
+
+    def account(self, features: NDArray[np.float32], languages: Sequence[str]) -> list[Account]:
+        """Return interval and reasons of each row of a block, the reasons in its customer's language.
+
+        The same as `interval` and `explain` return row by row, and several times as fast.
+        """
         ...
 
 
@@ -94,17 +109,23 @@ class PriorScorer:
         """Return the prior probability of churn."""
         return sigmoid(features[:, self._offset].astype(np.float64))
 
-    def explain(self, features: NDArray[np.float32], language: str = "en", top: int = 3) -> tuple[Reason, ...]:
+    def explain(self, features: NDArray[np.float32], language: str = "en", top: int = _REASONS) -> tuple[Reason, ...]:
         """Return the one reason that the prior knows: the rhythm of orders."""
-        if top < 1:
-            return ()
-        values = features.tolist()
-        return (_reason(_THEMES[OFFSET], values[self._offset], _Named(values), language),)
+        reasons = self.account(features[np.newaxis], [language])[0].reasons
+        return tuple(reason.as_contract() for reason in reasons[:top])
 
-    def interval(self, features: NDArray[np.float32]) -> tuple[float, float] | None:
+    def interval(self, features: NDArray[np.float32]) -> Interval | None:
         """Return None: a prior does not know how wrong it is."""
         del features
         return None
+
+    def account(self, features: NDArray[np.float32], languages: Sequence[str]) -> list[Account]:
+        """Return the one reason of each row of a block."""
+        theme, offset = _THEMES[OFFSET], self._offset
+        return [
+            Account(None, (_reason(theme, values[offset], _Named(values), language),))
+            for values, language in zip(features.tolist(), languages, strict=True)
+        ]
 
 
 class SnapshotScorer:
@@ -126,9 +147,8 @@ class SnapshotScorer:
         self._covariance = np.array(snapshot.covariance).reshape(width, width) if snapshot.covariance else None
         themes = [_THEME_NAMES.index(_THEMES[base]) for base in self._inputs.bases]
         self._themes = np.array(themes, dtype=np.intp)
-        self._offset_theme = _THEMES[snapshot.offset] if snapshot.offset else ""
+        self._offset_theme = _THEME_NAMES.index(_THEMES[snapshot.offset]) if snapshot.offset else -1
         self._bend = bend_of(snapshot.form, snapshot.arrays, len(snapshot.inputs))
-        self._last: tuple[NDArray[np.float32], NDArray[np.float64]] | None = None
 
     def featurize(self, raw: NDArray[np.float64]) -> NDArray[np.float32]:
         """Return the features of a block of raw rows, with the snapshot's population."""
@@ -144,35 +164,24 @@ class SnapshotScorer:
             logit += features[:, self._offset]
         return sigmoid(logit)
 
-    def explain(self, features: NDArray[np.float32], language: str = "en", top: int = 3) -> tuple[Reason, ...]:
+    def explain(self, features: NDArray[np.float32], language: str = "en", top: int = _REASONS) -> tuple[Reason, ...]:
         """Return up to `top` reasons for one row, largest contribution first.
 
         Contributions are exact: summed over all themes they give the logit less its baseline (the intercept, the mean
         offset and what belongs to the moment). A bend has no shares; for it, a theme counts with what would be lacking
         without it.
         """
-        contributions = self.contributions(features)
-        shown = [
-            (theme, amount)
-            for theme, amount in contributions.items()
-            if abs(amount) >= _LEAST_CONTRIBUTION and theme not in _HIDDEN_THEMES
-        ]
-        shown.sort(key=lambda item: (-abs(item[1]), item[0]))
-        values = _Named(features.tolist())
-        return tuple(_reason(theme, amount, values, language) for theme, amount in shown[:top])
+        block = features[np.newaxis]
+        (reasons,) = self._reasons(block, self._standardised(block), [language], top)
+        return tuple(reason.as_contract() for reason in reasons)
 
     def contributions(self, features: NDArray[np.float32]) -> dict[str, float]:
         """Return each theme's share of one row's logit above the baseline: exact but for a bend."""
-        scaled = self._standardised_row(features)
-        sums = np.bincount(self._themes, weights=scaled * self._weights, minlength=len(_THEME_NAMES)).tolist()
-        if self._bend is not None:
-            sums = [amount + bent for amount, bent in zip(sums, self._bent(scaled), strict=True)]
-        result = dict(zip(_THEME_NAMES, sums, strict=True))
-        if self._offset_theme:
-            result[self._offset_theme] += float(features[self._offset]) - self.snapshot.offset_mean
-        return result
+        block = features[np.newaxis]
+        (shares,) = self._shares(block, self._standardised(block)).tolist()
+        return dict(zip(_THEME_NAMES, shares, strict=True))
 
-    def interval(self, features: NDArray[np.float32]) -> tuple[float, float] | None:
+    def interval(self, features: NDArray[np.float32]) -> Interval | None:
         """Return the 90 % interval of one customer's probability.
 
         The true probability is taken as beta-distributed about the served one. Its variance adds up how much customers
@@ -180,39 +189,67 @@ class SnapshotScorer:
         customers). A beta, because many a silent customer has gone for good: the truth is then 1, which an interval on
         the logit cannot reach.
         """
-        if self._covariance is None or self.cold_start:
-            return None
-        inputs = self._standardised_row(features)
-        row = np.empty(len(inputs) + 1)
-        row[0] = 1.0
-        row[1:] = inputs
-        logit = float(np.add.reduce(inputs * self._weights)) + self.snapshot.intercept
-        if self._offset >= 0:
-            logit += float(features[self._offset])
-        uncertainty = max(float(row @ self._covariance @ row), 0.0) * self.snapshot.widening
-        return beta_interval(bounded_sigmoid(logit), self.snapshot.spread, uncertainty)
+        block = features[np.newaxis]
+        (interval,) = self._intervals(block, self._standardised(block))
+        return interval
 
-    def _bent(self, scaled: NDArray[np.float64]) -> list[float]:
-        """Return what the bend would lack, theme by theme, if the theme's inputs were as usual."""
-        assert self._bend is not None
-        without = np.where(self._themes == np.arange(len(_THEME_NAMES))[:, np.newaxis], 0.0, scaled)
-        lacking: list[float] = (self._bend(scaled[np.newaxis]) - self._bend(without)).tolist()
-        return lacking
+    def account(self, features: NDArray[np.float32], languages: Sequence[str]) -> list[Account]:
+        """Return interval and reasons of each row of a block."""
+        scaled = self._standardised(features)
+        intervals, reasons = self._intervals(features, scaled), self._reasons(features, scaled, languages, _REASONS)
+        return list(map(Account, intervals, reasons))
+
+    def _intervals(self, features: NDArray[np.float32], scaled: NDArray[np.float64]) -> Sequence[Interval | None]:
+        if self._covariance is None or self.cold_start:
+            return [None] * len(features)
+        rows = np.empty((len(scaled), scaled.shape[1] + 1))
+        rows[:, 0] = 1.0
+        rows[:, 1:] = scaled
+        logit = np.add.reduce(scaled * self._weights, axis=1) + self.snapshot.intercept
+        if self._offset >= 0:
+            logit += features[:, self._offset]
+        # A stack of products of one row each, not one product of all rows: that would be summed in another order.
+        spread_out = np.matmul(rows[:, np.newaxis], self._covariance)
+        uncertainty = np.maximum(np.matmul(spread_out, rows[:, :, np.newaxis])[:, 0, 0], 0.0) * self.snapshot.widening
+        probability = np.array([bounded_sigmoid(each) for each in logit.tolist()])
+        low, high = beta_intervals(probability, self.snapshot.spread, uncertainty)
+        return list(zip(low.tolist(), high.tolist(), strict=True))
+
+    def _reasons(
+        self, features: NDArray[np.float32], scaled: NDArray[np.float64], languages: Sequence[str], top: int
+    ) -> list[tuple[ReasonTold, ...]]:
+        shares = self._shares(features, scaled)
+        sizes = np.abs(shares)
+        sizes = np.where((sizes >= _LEAST_CONTRIBUTION) & _SHOWN, sizes, 0.0)
+        # Themes are in order of their names, and so are those of equal size.
+        ranked = np.argsort(-sizes, axis=1, kind="stable")[:, :top].tolist()
+        shown = np.count_nonzero(sizes, axis=1).tolist()
+        told = []
+        for row, (values, amounts) in enumerate(zip(features.tolist(), shares.tolist(), strict=True)):
+            named, language = _Named(values), languages[row]
+            themes = ranked[row][: shown[row]]
+            told.append(tuple([_reason(_THEME_NAMES[theme], amounts[theme], named, language) for theme in themes]))
+        return told
+
+    def _shares(self, features: NDArray[np.float32], scaled: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return every theme's share of the logits above the baseline, rows by themes."""
+        rows, themes = len(scaled), len(_THEME_NAMES)
+        places = (np.arange(rows) * themes)[:, np.newaxis] + self._themes
+        weights = (scaled * self._weights).ravel()
+        sums: NDArray[np.float64] = np.bincount(places.ravel(), weights=weights, minlength=rows * themes)  # type: ignore[assignment]  # with weights they are floats
+        shares = sums.reshape(rows, themes)
+        if self._bend is not None:
+            # What the bend would lack if the theme's inputs were as usual.
+            bent = self._bend(scaled)
+            for theme in range(themes):
+                shares[:, theme] += bent - self._bend(np.where(self._themes == theme, 0.0, scaled))
+        if self._offset_theme >= 0:
+            shares[:, self._offset_theme] += features[:, self._offset].astype(np.float64) - self.snapshot.offset_mean
+        return shares
 
     def _standardised(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         scaled = (self._inputs.of_block(features) - self._mean) * self._inverse_scale
         clipped: NDArray[np.float64] = np.clip(scaled, -self.snapshot.clip, self.snapshot.clip)
-        return clipped
-
-    def _standardised_row(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return one row standardised; reasons and interval are asked of the same row, one after the other."""
-        last = self._last
-        if last is not None and last[0] is features:
-            return last[1]
-        scaled = (self._inputs.of_row(features) - self._mean) * self._inverse_scale
-        clip = self.snapshot.clip
-        clipped: NDArray[np.float64] = np.minimum(np.maximum(scaled, -clip), clip)
-        self._last = (features, clipped)
         return clipped
 
 
@@ -220,27 +257,6 @@ def sigmoid(logit: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return 1 / (1 + e^-logit) with logits bounded at +-30, so that no probability is exactly 0 or 1."""
     probability: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-np.clip(logit, -_LOGIT_BOUND, _LOGIT_BOUND)))
     return probability
-
-
-def beta_interval(probability: float, spread: float, logit_variance: float) -> tuple[float, float]:
-    """Return the 90 % interval of a true probability whose mean is served; it holds the served one.
-
-    Parameters
-    ----------
-    probability
-        As served.
-    spread
-        Share of p (1 - p) by which customers with the same features differ.
-    logit_variance
-        Of the served logit itself; it moves p by p (1 - p) times as much.
-    """
-    mean = min(max(probability, _INTERVAL_EDGE), 1.0 - _INTERVAL_EDGE)
-    correlation = spread + (1.0 - spread) * mean * (1.0 - mean) * logit_variance
-    if correlation <= 0.0:
-        return probability, probability
-    precision = 1.0 / min(correlation, _MOST_CORRELATION) - 1.0
-    low, high = betaincinv(mean * precision, (1.0 - mean) * precision, (_INTERVAL_TAIL, 1.0 - _INTERVAL_TAIL)).tolist()
-    return min(low, probability), max(high, probability)
 
 
 def bounded_sigmoid(logit: float) -> float:
@@ -260,5 +276,5 @@ class _Named:
         return self._values[FEATURE_INDEX[name]]
 
 
-def _reason(theme: str, contribution: float, values: _Named, language: str) -> Reason:
-    return Reason(code=theme, text=sentence(theme, values, language), contribution=round(contribution, 4))
+def _reason(theme: str, contribution: float, values: _Named, language: str) -> ReasonTold:
+    return ReasonTold(theme, sentence(theme, values, language), round(contribution, 4))

@@ -1,10 +1,13 @@
 """Scoring with one model a segment: for snapshots in which a bandit selects. Others never come here."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_app.core.outputs import Reason
-from stream_app.learning.scorer import Scorer, SnapshotScorer
+from stream_app.learning.intervals import Interval
+from stream_app.learning.scorer import Account, Scorer, SnapshotScorer
 from stream_app.learning.selection import SEGMENTS, segment_of
 from stream_app.learning.snapshot import ModelSnapshot, without_alternatives
 
@@ -47,9 +50,19 @@ class SelectedScorer:
         """Return up to `top` reasons for one row, as its model has them."""
         return self._of(features).explain(features, language, top)
 
-    def interval(self, features: NDArray[np.float32]) -> tuple[float, float] | None:
+    def interval(self, features: NDArray[np.float32]) -> Interval | None:
         """Return the interval of one row, None where its model has none."""
         return self._of(features).interval(features)
+
+    def account(self, features: NDArray[np.float32], languages: Sequence[str]) -> list[Account]:
+        """Return interval and reasons of each row of a block, as its model has them."""
+        chosen = self._chosen[segment_of(features)]
+        accounts: dict[int, Account] = {}
+        for place in np.unique(chosen).tolist():
+            rows: list[int] = np.flatnonzero(chosen == place).tolist()
+            told = self._scorers[place].account(features[rows], [languages[row] for row in rows])
+            accounts.update(zip(rows, told, strict=True))
+        return [accounts[row] for row in range(len(features))]
 
     def _of(self, features: NDArray[np.float32]) -> SnapshotScorer:
         return self._scorers[int(self._chosen[segment_of(features[None, :])[0]])]

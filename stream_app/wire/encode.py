@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from stream_app.core.effects import Output, PopulationDay, TrainingExample
 from stream_app.core.outputs import DeadLetter, Intervention
 from stream_app.core.times import DAY_MS, iso, to_ms
+from stream_app.core.told import ScoreTold, WarningTold
 from stream_app.core.topics import Topic
 from stream_app.wire.headers import TRACEPARENT, Headers
 
@@ -25,7 +26,9 @@ _JSON = b"application/json"
 _CLOUDEVENTS_JSON = b"application/cloudevents+json; charset=UTF-8"
 _MSGPACK = b"application/msgpack"
 _CONTENT_TYPE = "content-type"
+_JSON_HEADER = (_CONTENT_TYPE, _JSON)
 
+_tell = msgspec.json.Encoder().encode
 _pack = msgspec.msgpack.Encoder(order="deterministic").encode
 _unpack_example = msgspec.msgpack.Decoder(TrainingExample).decode
 _unpack_day = msgspec.msgpack.Decoder(PopulationDay).decode
@@ -68,6 +71,8 @@ def encode(output: Output, policy: EncodePolicy = DEFAULT_ENCODING) -> Encoded:
     body = output.body
     trace = ((TRACEPARENT, output.traceparent.encode("ascii")),) if output.traceparent else ()
     match body:
+        case ScoreTold() | WarningTold():
+            return Encoded(output.topic, key, _tell(body), (_JSON_HEADER, *trace), to_ms(body.event_time))
         case None:
             return Encoded(output.topic, key, None, trace)
         case Intervention():
@@ -77,7 +82,7 @@ def encode(output: Output, policy: EncodePolicy = DEFAULT_ENCODING) -> Encoded:
         case PopulationDay():
             return Encoded(output.topic, key, _pack(body), ((_CONTENT_TYPE, _MSGPACK), *trace), body.day * DAY_MS)
         case _:
-            return Encoded(output.topic, key, to_json(body), ((_CONTENT_TYPE, _JSON), *trace), _event_ms(body))
+            return Encoded(output.topic, key, to_json(body), (_JSON_HEADER, *trace), _event_ms(body))
 
 
 def encode_dead_letter(
@@ -174,4 +179,4 @@ def _cloud_event(output: Output, body: Intervention, key: bytes, policy: EncodeP
         return Encoded(output.topic, key, msgspec.json.encode(envelope), ((_CONTENT_TYPE, _CLOUDEVENTS_JSON),), at_ms)
     dressed = tuple((f"ce_{name}", value.encode("utf-8")) for name, value in attributes.items())
     trace = ((TRACEPARENT, output.traceparent.encode("ascii")),) if output.traceparent else ()
-    return Encoded(output.topic, key, data, ((_CONTENT_TYPE, _JSON), *dressed, *trace), at_ms)
+    return Encoded(output.topic, key, data, (_JSON_HEADER, *dressed, *trace), at_ms)

@@ -15,7 +15,7 @@ from stream_app.core.features import (
     raw_row,
 )
 from stream_app.core.folds.orders import fold_order
-from stream_app.core.packing import pack, quantise, unpack
+from stream_app.core.packing import pack, pack_rows, quantise, unpack
 from stream_app.core.population import BetaGeometric, Population
 from stream_app.core.reasons import LANGUAGES, sentence
 from stream_app.core.state import CustomerState, OrdersState, new_state
@@ -79,6 +79,15 @@ def test_quantised_values_survive_packing_whatever_they_are(values: list[float])
 
     assert unpack(pack(row), len(values)).tobytes() == row.tobytes()
     assert np.array_equal(quantise(row[np.newaxis].astype(np.float64))[0], row)
+
+
+@given(st.lists(customers(), max_size=6))
+def test_rows_of_a_block_are_packed_one_by_one(states: list[CustomerState]) -> None:
+    rows = featurize(raw_rows(states), Population(), 30) if states else np.zeros((0, len(FEATURES)), dtype=np.float32)
+
+    packed = pack_rows(rows)
+
+    assert [unpack(each, len(FEATURES)).tobytes() for each in packed] == [row.tobytes() for row in rows]
 
 
 @pytest.mark.parametrize("cut", [0, 3, -1])

@@ -5,10 +5,10 @@ from itertools import pairwise
 
 from stream_app.core.effects import TrainingExample
 from stream_app.core.events import CustomerProfile, OrderEvent
-from stream_app.core.outputs import ChurnScore
 from stream_app.core.partition import PartitionState
 from stream_app.core.records import TimePassed
 from stream_app.core.times import DAY_MS, MINUTE_MS, to_ms
+from stream_app.core.told import ScoreTold
 from stream_app.engine.shard import DictStore
 from tests.support import logs
 from tests.support.engines import build_engine
@@ -36,7 +36,7 @@ def test_what_came_due_in_days_fires_in_order() -> None:
     print(f"{fired:,} timers in {cpu_seconds:.2f} CPU-seconds: {fired / cpu_seconds:,.0f} a CPU-second")  # noqa: T201 - see above
     assert fired > CUSTOMERS
     bodies = [output.body for output in effects.outputs]
-    scored = [to_ms(body.event_time) for body in bodies if isinstance(body, ChurnScore)]
+    scored = [to_ms(body.event_time) for body in bodies if isinstance(body, ScoreTold)]
     labelled = [body.due_ms for body in bodies if isinstance(body, TrainingExample)]
     assert scored
     assert labelled

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from stream_app.core.effects import Output, TrainingExample
 from stream_app.core.events import OrderEvent
 from stream_app.core.observations import MOST_PENDING
-from stream_app.core.outputs import ChurnScore
 from stream_app.core.records import Position, Record
 from stream_app.core.state import CustomerState
 from stream_app.core.times import DAY_MS, HOUR_MS
+from stream_app.core.told import ScoreTold
 from stream_app.core.topics import Topic
 from stream_app.engine.engine import Engine
 from stream_app.engine.policy import EnginePolicy
@@ -39,8 +39,8 @@ def _stripped(output: Output) -> Any:
     match body:
         case TrainingExample():
             told: Any = msgspec.structs.replace(body, sequence=0) if body.horizon_days == 30 else None
-        case ChurnScore():
-            told = body.model_copy(update={"further_horizons": ()})
+        case ScoreTold():
+            told = msgspec.structs.replace(body, further_horizons=msgspec.UNSET)
         case _:
             told = body
     return (output.topic, output.key, told) if told is not None or body is None else None
@@ -159,9 +159,11 @@ def test_a_longer_horizon_never_carries_more_risk(log: list[Record]) -> None:
     result = run(log, [], _engine())
 
     for output, _ in result.outputs:
-        if isinstance(output.body, ChurnScore):
-            risks = [risk.probability for risk in output.body.further_horizons]
-            assert [risk.horizon_days for risk in output.body.further_horizons] == list(FURTHER)
+        if isinstance(output.body, ScoreTold):
+            further = output.body.further_horizons
+            assert further is not msgspec.UNSET
+            risks = [risk.probability for risk in further]
+            assert [risk.horizon_days for risk in further] == list(FURTHER)
             assert [output.body.probability, *risks] == sorted([output.body.probability, *risks], reverse=True)
 
 

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from stream_app.core.features import FEATURE_INDEX, FEATURE_NAMES
 from stream_app.core.state import CustomerState
-from stream_app.learning.inputs import DEFAULT_INPUTS, ModelInputs
+from stream_app.learning.intervals import beta_intervals
 from stream_app.learning.learner import Learner
-from stream_app.learning.scorer import PriorScorer, SnapshotScorer, beta_interval, bounded_sigmoid
+from stream_app.learning.scorer import PriorScorer, Scorer, SnapshotScorer, bounded_sigmoid
 from stream_app.learning.snapshot import ModelSnapshot, SnapshotRefusedError, decode_snapshot, encode_snapshot
 from stream_app.learning.zoo.kalman import KalmanModel
 from stream_app.learning.zoo.registry import ADAGRAD, KALMAN, create
@@ -58,6 +58,28 @@ def test_a_score_has_the_same_bits_in_whatever_block_it_stands(
 
     assert whole.tobytes() == np.concatenate(parts).tobytes()
     assert ((whole > 0) & (whole < 1)).all()
+
+
+@pytest.mark.parametrize("scorer", [*map(SnapshotScorer, _SNAPSHOTS.values()), PriorScorer(HORIZON_DAYS)])
+@given(
+    st.lists(st.tuples(customers(), st.sampled_from(["en", "zh"])), min_size=1, max_size=12),
+    st.sampled_from([0, 1]),
+    st.integers(1, 5),
+)
+def test_an_account_has_the_same_bits_in_whatever_block_its_row_stands(
+    scorer: Scorer, rows: list[tuple[CustomerState, str]], kind: int, chunk: int
+) -> None:
+    features = scorer.featurize(raw_rows([state for state, _ in rows], kind))
+    languages = [language for _, language in rows]
+
+    whole = scorer.account(features, languages)
+
+    starts = range(0, len(rows), chunk)
+    parts = [scorer.account(features[start : start + chunk], languages[start : start + chunk]) for start in starts]
+    assert whole == [account for part in parts for account in part]
+    assert [interval for interval, _ in whole] == [scorer.interval(row) for row in features]
+    alone = [scorer.explain(row, language) for row, language in zip(features, languages, strict=True)]
+    assert [tuple(reason.as_contract() for reason in reasons) for _, reasons in whole] == alone
 
 
 @given(customers())
@@ -168,29 +190,23 @@ class TestSnapshots:
         assert _SNAPSHOTS[KALMAN].offset in FEATURE_INDEX
 
 
-@given(st.lists(customers(), min_size=1, max_size=4), st.sampled_from([0, 1]))
-def test_one_row_has_the_inputs_that_it_has_in_a_block(states: list[CustomerState], kind: int) -> None:
-    inputs = ModelInputs(DEFAULT_INPUTS)
-    features = PriorScorer(HORIZON_DAYS).featurize(raw_rows(states, kind))
-
-    rows = np.array([inputs.of_row(row) for row in features])
-
-    assert np.array_equal(rows, inputs.of_block(features))
-
-
 @pytest.mark.parametrize("spread", [0.05, 0.2, 0.5])
 def test_the_interval_holds_nine_in_ten_of_what_differs_by_the_spread(spread: float) -> None:
     random = np.random.default_rng(9)
     score = random.uniform(0.05, 0.95, 20_000)
     precision = 1.0 / spread - 1.0
     true = random.beta(score * precision, (1.0 - score) * precision)
-    ends = np.array([beta_interval(each, spread, 0.0) for each in score.tolist()])
+    low, high = beta_intervals(score, spread, np.zeros_like(score))
 
-    covered = (ends[:, 0] <= true) & (true <= ends[:, 1])
+    covered = (low <= true) & (true <= high)
 
     assert covered.mean() == pytest.approx(0.9, abs=0.02)
-    assert beta_interval(0.4, spread, 2.0)[1] > beta_interval(0.4, spread, 0.0)[1]
+    _, (doubtful, plain) = beta_intervals(np.array([0.4, 0.4]), spread, np.array([2.0, 0.0]))
+    assert doubtful > plain
 
 
 def test_an_interval_without_any_doubt_is_the_score() -> None:
-    assert beta_interval(0.4, 0.0, 0.0) == (0.4, 0.4)
+    low, high = beta_intervals(np.array([0.4, 0.4]), 0.0, np.array([0.0, 0.1]))
+
+    assert (low[0], high[0]) == (0.4, 0.4)
+    assert low[1] < 0.4 < high[1]
