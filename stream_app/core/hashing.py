@@ -2,7 +2,7 @@
 
 from hashlib import blake2b
 
-_SEPARATOR = b"\x1f"
+_SEPARATOR = "\x1f"
 _UNIT = 1 << 64
 
 
@@ -13,11 +13,11 @@ def digest(text: str, size_bytes: int = 6) -> bytes:
 
 def stable_id(prefix: str, *parts: str | int) -> str:
     """Return an id that depends on its parts alone, so that a replay gives the same one."""
-    joined = _SEPARATOR.join(str(part).encode() for part in parts)
+    joined = _SEPARATOR.join(map(str, parts)).encode()
     return f"{prefix}_{blake2b(joined, digest_size=12).hexdigest()}"
 
 
 def unit_draw(*parts: str | int) -> float:
     """Return a number in [0, 1) that is uniform over parts and the same for equal parts."""
-    joined = _SEPARATOR.join(str(part).encode() for part in parts)
+    joined = _SEPARATOR.join(map(str, parts)).encode()
     return int.from_bytes(blake2b(joined, digest_size=8).digest()) / _UNIT

@@ -13,11 +13,11 @@ def tier_index(probability: float, thresholds: Sequence[float], previous: int = 
     Upwards a threshold counts as soon as it is reached; a tier is left downwards only when the probability has fallen
     below its threshold by more than `margin`. `previous` -1 means that there was none.
     """
-    plain = sum(probability >= threshold for threshold in thresholds)
-    if previous <= plain:
-        return plain
-    held = sum(probability >= threshold - margin for threshold in thresholds)
-    return min(previous, held)
+    plain = held = 0
+    for threshold in thresholds:
+        plain += probability >= threshold
+        held += probability >= threshold - margin
+    return plain if previous <= plain else min(previous, held)
 
 
 def tier_within_loss(tier: int, loss: float, thresholds: Sequence[float], previous: int = -1) -> int:

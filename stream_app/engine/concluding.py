@@ -18,7 +18,7 @@ from stream_app.core.topics import Topic
 from stream_app.decisions.outcomes import outcome_due_ms
 from stream_app.decisions.types import Act, Decider, DecisionPoint, Suppress
 from stream_app.engine.announcing import VELOCITY_MS, Announcements, Scored
-from stream_app.engine.points import Block, Folded, Point
+from stream_app.engine.points import Block, Folded, Point, raw_of
 from stream_app.engine.policy import EnginePolicy
 from stream_app.engine.shard import Shard
 from stream_app.learning.horizons import HorizonsScorer
@@ -45,10 +45,10 @@ class Concluder:
     def settle_all(self, folded: Sequence[Folded]) -> None:
         """Score the blocks of several shards as one, and conclude each in its own order."""
         taken = [one.block.take() for one in folded]
-        rows = [row for _, block_rows in taken for row in block_rows]
-        if rows:
-            scored = self._score(rows)
-            self._observe([point for points, _ in taken for point in points], scored)
+        points_of_all = [point for points, _ in taken for point in points]
+        if points_of_all:
+            scored = self._score(raw_of(row for _, rows in taken for row in rows))
+            self._observe(points_of_all, scored)
             announcements = Announcements(scored)
             index = 0
             for (shard, _, effects), (points, _) in zip(folded, taken, strict=True):
@@ -59,8 +59,8 @@ class Concluder:
         for shard, _, _ in folded:
             shard.neighbours.catch_up()
 
-    def _score(self, rows: Sequence[Sequence[float]]) -> Scored:
-        scorer, raw = self.scorer, np.array(rows, dtype=np.float64)
+    def _score(self, raw: NDArray[np.float64]) -> Scored:
+        scorer = self.scorer
         features = scorer.featurize(raw)
         ahead = scorer.ahead(raw) if isinstance(scorer, HorizonsScorer) else ()
         probabilities = in_single(scorer.score(features)).tolist()

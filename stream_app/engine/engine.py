@@ -361,10 +361,11 @@ class Engine:
         effects: Effects,
     ) -> None:
         frontier_ms = max(at_ms, shard.memory.frontier_ms) if trigger not in _TIMED else at_ms
+        scored_ms = frontier_ms if observation is None else at_ms
         facts, mark = facts_of(state), shard.neighbours.mark
-        point = Point(customer_id, state, at_ms, frontier_ms, trigger, facts, observation, traceparent, mark)
+        point = Point(customer_id, state, at_ms, frontier_ms, trigger, facts, observation, traceparent, mark, scored_ms)
         retry_ms = self.decider.quiet_until_ms(facts, frontier_ms) if trigger in DECIDING_TRIGGERS else 0
-        block.add(point, raw_row(state, point.scored_ms, kind), retry_ms)
+        block.add(point, raw_row(state, scored_ms, kind), retry_ms)
         effects.counts["points"] += 1
 
     def _hand_over(self, shard: Shard, customer_id: str, state: CustomerState, effects: Effects) -> None:
