@@ -13,6 +13,7 @@ from stream_app.core.ledger import Contact, Ledger
 from stream_app.core.state import ProfileState
 from stream_app.core.times import DAY_MS, HOUR_MS, from_ms, to_ms
 from stream_app.decisions.catalogue import Action, Cap, Catalogue, QuietHours
+from stream_app.decisions.local_time import clock_ms, moments_of, steady_offset_ms
 from stream_app.decisions.signals import zone_of
 from stream_app.decisions.types import DecisionPoint
 
@@ -168,6 +169,20 @@ def quiet_hours(action: Action, situation: Situation) -> str | None:
 
 def quiet_end_ms(quiet: QuietHours, profile: ProfileState | None, at_ms: int) -> int:
     """Return when the quiet hours of a customer end, or 0 if it is not quiet at `at_ms` or the zone is unknown."""
+    zone_name = profile.time_zone if profile is not None else ""
+    offset_ms = steady_offset_ms(zone_name, at_ms // HOUR_MS)
+    if offset_ms is None:
+        return quiet_end_by_calendar_ms(quiet, profile, at_ms)
+    day, now_ms = divmod(at_ms + offset_ms, DAY_MS)
+    start_ms, end_ms = clock_ms(quiet.start), clock_ms(quiet.end)
+    if not (start_ms <= now_ms < end_ms if start_ms <= end_ms else now_ms >= start_ms or now_ms < end_ms):
+        return 0
+    first_ms, second_ms = moments_of(zone_name, day if now_ms < end_ms else day + 1, quiet.end)
+    return first_ms if first_ms > at_ms else second_ms
+
+
+def quiet_end_by_calendar_ms(quiet: QuietHours, profile: ProfileState | None, at_ms: int) -> int:
+    """Return the same as `quiet_end_ms`, in hours in which clocks change, too."""
     local = _local_time(quiet, profile, at_ms)
     if local is None or not _is_quiet(local, quiet):
         return 0

@@ -1,9 +1,11 @@
 """Every guardrail says no when it must, yes when it may, and why."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from stream_app.core.facts import Facts
 from stream_app.core.ledger import Contact, Ledger
@@ -137,6 +139,26 @@ def test_quiet_hours_follow_the_customers_clock(moment: datetime, quiet: bool, e
     assert (guardrails.quiet_hours(SMS, at) is not None) == quiet
     hours = SHIPPED.guardrails.quiet_hours
     assert guardrails.quiet_end_ms(hours, WILLING, at.now_ms) == (to_ms(end) if end else 0)
+
+
+@given(
+    st.sampled_from(["Europe/Vienna", "America/St_Johns", "Asia/Kathmandu", "Australia/Lord_Howe", "Africa/Monrovia"]),
+    st.integers(0, to_ms(datetime(2038, 1, 1, tzinfo=UTC)) // HOUR_MS),
+    st.integers(0, HOUR_MS - 1),
+    st.times(),
+    st.times(),
+)
+@example("Europe/Vienna", to_ms(datetime(2026, 10, 25, tzinfo=UTC)) // HOUR_MS, HOUR_MS // 4, time(22), time(2, 30))
+@example("Europe/Vienna", to_ms(datetime(2026, 3, 28, 22, tzinfo=UTC)) // HOUR_MS, 0, time(22), time(2, 30))
+@example("Africa/Monrovia", to_ms(datetime(1972, 1, 7, tzinfo=UTC)) // HOUR_MS, 44 * MINUTE_MS, time(23), time(8))
+def test_quiet_hours_end_when_a_calendar_says(zone: str, hour: int, within_ms: int, start: time, end: time) -> None:
+    quiet = SHIPPED.guardrails.quiet_hours.model_copy(update={"start": start, "end": end})
+    known = ProfileState(time_zone=zone)
+
+    at_ms = hour * HOUR_MS + within_ms
+    expected_ms = guardrails.quiet_end_by_calendar_ms(quiet, known, at_ms)
+
+    assert guardrails.quiet_end_ms(quiet, known, at_ms) == expected_ms
 
 
 @pytest.mark.parametrize(
