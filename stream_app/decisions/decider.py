@@ -1,11 +1,12 @@
 """The whole road from a decision point to a decision: filters, choice, arm, limits, content, in this order."""
 
-from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Sequence
+from typing import Literal
 
 from stream_app.core.facts import Facts
 from stream_app.core.ledger import Contact, Ledger, Proposal
 from stream_app.core.outputs import TIERS, Arm, DecisionOutcome, Intervention
+from stream_app.core.packed import PackedLedger, is_settled
 from stream_app.core.partition import PartitionState
 from stream_app.core.times import DAY_MS
 from stream_app.decisions import proposals
@@ -13,6 +14,7 @@ from stream_app.decisions.arms import ARM_CODES, arm_of, enter_experiments
 from stream_app.decisions.catalogue import Action, Catalogue, Signal
 from stream_app.decisions.composing import intervention_of
 from stream_app.decisions.courses import course_of
+from stream_app.decisions.drawn import Drawn, Seen, close_draw
 from stream_app.decisions.guardrails import Situation, most_urgent, passing, quiet_end_ms
 from stream_app.decisions.limits import count_for_breaker, reserve_budget, share_of
 from stream_app.decisions.outcomes import mature_draws, open_draw, outcome_due_ms
@@ -25,40 +27,13 @@ from stream_app.decisions.policy import (
     draw,
     prior_snapshot,
 )
-from stream_app.decisions.signals import MEDIUM, URGENT, complained_since, signals_of
+from stream_app.decisions.signals import complained_since, signals_of
 from stream_app.decisions.telling import Versions, is_news, note_told, record_of
 from stream_app.decisions.types import NOTHING, Act, Decision, DecisionPoint, Mode, Quiet, Suppress
 
 EPOCH_MS = EPOCH_DAYS * DAY_MS
 MEMORY_DAYS = 45.0
 """Contacts are kept at least so long, for labels and rewards, even where no cap looks that far back."""
-
-
-class _Drawn(NamedTuple):
-    """What was drawn, at this point or at an earlier one of the epoch."""
-
-    action: Action
-    alternatives: Mapping[str, float]
-    number: int
-    stay: float = 1.0
-    """Probability with which this draw would have left the customer uncontacted, by what is sent at once."""
-    stay_if_approved: float = 1.0
-    """The same, had everything drawn been approved."""
-    is_new: bool = True
-    is_care: bool = False
-
-
-class _Seen(NamedTuple):
-    """What a decision point looks like."""
-
-    signals: frozenset[Signal]
-    candidates: list[Action]
-    situation: Situation
-
-    @property
-    def is_urgent(self) -> bool:
-        """Whether a "no" is worth telling."""
-        return self.situation.point.tier >= MEDIUM or not URGENT.isdisjoint(self.signals)
 
 
 class CatalogueDecider:
@@ -145,6 +120,11 @@ class CatalogueDecider:
         quiet = self.catalogue.guardrails.quiet_hours
         return quiet_end_ms(quiet, facts.profile, at_ms) if quiet.channels else 0
 
+    def rests(self, ledger: PackedLedger, facts: Facts, now_ms: int) -> bool:
+        """Say whether the epoch's choice was made and carried out, and nothing has come since to call for another."""
+        is_made = now_ms < ledger.drawn_at_ms + EPOCH_MS and facts.last_complaint_ms <= ledger.drawn_at_ms
+        return is_made and is_settled(ledger)
+
     def decide(self, point: DecisionPoint, ledger: Ledger, memory: PartitionState) -> Decision:
         """Decide at one point; reservations are written to `ledger` and `memory` in place."""
         if point.tier < 0:
@@ -203,18 +183,18 @@ class CatalogueDecider:
         allowed, code, sentence = passing(fitting, seen.situation)
         if not allowed:
             return self._stopped(point, ledger, seen, code, sentence)
-        drawn = _Drawn(allowed[0], ledger.drawn_alternatives, ledger.drawn_number, is_new=False)
+        drawn = Drawn(allowed[0], ledger.drawn_alternatives, ledger.drawn_number, is_new=False)
         return self._carry_out(point, ledger, memory, drawn)
 
-    def _stopped(self, point: DecisionPoint, ledger: Ledger, seen: _Seen, code: str, sentence: str) -> Decision:
+    def _stopped(self, point: DecisionPoint, ledger: Ledger, seen: Seen, code: str, sentence: str) -> Decision:
         retry_at_ms = self._retry(ledger, seen.situation) if code == "quiet_hours" else 0
         return self._no(point, ledger, code, sentence, seen.is_urgent, retry_at_ms)
 
-    def _look(self, point: DecisionPoint, ledger: Ledger) -> _Seen:
+    def _look(self, point: DecisionPoint, ledger: Ledger) -> Seen:
         signals = signals_of(point, self.catalogue.guardrails)
         ledger.forget_contacts(point.now_ms - self._memory_ms)
         situation = Situation(point, point.now_ms, ledger, self.catalogue)
-        return _Seen(signals, self._eligible(point, signals), situation)
+        return Seen(signals, self._eligible(point, signals), situation)
 
     def _eligible(self, point: DecisionPoint, signals: frozenset[Signal]) -> list[Action]:
         facts = point.facts
@@ -272,7 +252,7 @@ class CatalogueDecider:
             arm, probabilities = self._arm(point), choice.probabilities
             return Suppress(record_of(point, ledger, arm, self._versions, NOTHING, sentence, None, probabilities), stay)
         stay_if_approved = self._stay(point, choice, permitted, frozenset({"live", "approve"}))
-        drawn = _Drawn(action, choice.probabilities, number, stay, stay_if_approved, is_care=is_care)
+        drawn = Drawn(action, choice.probabilities, number, stay, stay_if_approved, is_care=is_care)
         return self._carry_out(point, ledger, memory, drawn)
 
     def _stay(self, point: DecisionPoint, choice: Choice, permitted: Sequence[Action], sent: frozenset[Mode]) -> float:
@@ -284,7 +264,7 @@ class CatalogueDecider:
     def _arm(self, point: DecisionPoint) -> Arm:
         return arm_of(point.customer_id, self._salt, self._holdout_share)
 
-    def _carry_out(self, point: DecisionPoint, ledger: Ledger, memory: PartitionState, drawn: _Drawn) -> Decision:
+    def _carry_out(self, point: DecisionPoint, ledger: Ledger, memory: PartitionState, drawn: Drawn) -> Decision:
         """Take the drawn action through arm, mode and limits."""
         now_ms, action = point.now_ms, drawn.action
         cost = committed_cost(action, point.facts.mean_amount)
@@ -311,7 +291,7 @@ class CatalogueDecider:
             proposals.propose(ledger, intervention, drawn.stay_if_approved, drawn.number)
             sentence = proposals.say_waiting(intervention)
             return self._would_be(point, ledger, drawn, contact, "approval", sentence, intervention)
-        _close(ledger, drawn)
+        close_draw(ledger, drawn)
         ledger.contacts.append(contact)
         ledger.told += 1
         return Act(intervention, drawn.stay)
@@ -361,20 +341,20 @@ class CatalogueDecider:
         self,
         point: DecisionPoint,
         ledger: Ledger,
-        drawn: _Drawn,
+        drawn: Drawn,
         contact: Contact,
         code: str,
         sentence: str,
         proposal: Intervention | None = None,
     ) -> Suppress:
         ledger.would_be.append(contact)
-        _close(ledger, drawn)
+        close_draw(ledger, drawn)
         action = (drawn.action.name, drawn.action.channel)
         arm, versions = self._arm(point), self._versions
         told = record_of(point, ledger, arm, versions, code, sentence, action, drawn.alternatives, proposal)
         return Suppress(told, drawn.stay)
 
-    def _later(self, point: DecisionPoint, ledger: Ledger, drawn: _Drawn, code: str, sentence: str) -> Decision:
+    def _later(self, point: DecisionPoint, ledger: Ledger, drawn: Drawn, code: str, sentence: str) -> Decision:
         """Tell that a limit stopped what was drawn; it is tried again at later points of the epoch (care is not)."""
         if not drawn.is_new and not is_news(point, ledger, code):
             return Quiet(code)
@@ -391,10 +371,3 @@ class CatalogueDecider:
         note_told(point, ledger, code)
         told = record_of(point, ledger, self._arm(point), self._versions, code, sentence)
         return Suppress(told, retry_at_ms=retry_at_ms)
-
-
-def _close(ledger: Ledger, drawn: _Drawn) -> None:
-    """Note that the epoch's draw was carried out; care beside it leaves it as it is."""
-    if not drawn.is_care:
-        ledger.drawn_open = False
-        ledger.drawn_alternatives = {}

@@ -8,6 +8,7 @@ import msgspec
 from stream_app.core.facts import Facts
 from stream_app.core.ledger import Ledger
 from stream_app.core.outputs import DecisionOutcome, Intervention, Reason, SuppressedIntervention
+from stream_app.core.packed import PackedLedger
 from stream_app.core.partition import PartitionState
 
 NOTHING = "nothing"
@@ -98,6 +99,13 @@ class Decider(Protocol):
 
     def decide(self, point: DecisionPoint, ledger: Ledger, memory: PartitionState) -> Decision:
         """Decide at one point; reservations are written to `ledger` and `memory` in place."""
+        ...
+
+    def rests(self, ledger: PackedLedger, facts: Facts, now_ms: int) -> bool:
+        """Say whether `decide` would be quiet and leave ledger and memory as they are; False where that is not known.
+
+        Asked first where the ledger is packed: most decision points need not unpack it.
+        """
         ...
 
     def quiet_until_ms(self, facts: Facts, at_ms: int) -> int:

@@ -100,7 +100,8 @@ class Concluder:
             shard.tiers[tier] += 1
         if tier_changed or abs(probability - score.published) >= policy.score_change:
             announcements.add(point, index, score, previous_tier, effects)
-        if point.trigger in DECIDING_TRIGGERS or (tier_changed and previous_tier >= 0):
+        calls_for_decision = point.trigger in DECIDING_TRIGGERS or (tier_changed and previous_tier >= 0)
+        if calls_for_decision and not self._rests(point, effects):
             self._decide(shard, point, score, previous_tier, scored.features[index], effects)
 
     def _observe_further(self, point: Point, observation: Observation, index: int, scored: Scored) -> None:
@@ -120,6 +121,16 @@ class Concluder:
                 taken.packed = pack(block.features[index])
                 taken.probability = float(in_single(block.probability)[index])
                 taken.model_version = block.scorer.version
+
+    def _rests(self, point: Point, effects: Effects) -> bool:
+        """Say whether there is nothing to decide; then the customer's ledger stays packed."""
+        packed = point.state.packed_ledger
+        if packed is None or packed.retry_at:
+            return False
+        if not self.decider.rests(packed, point.facts, max(point.at_ms, point.frontier_ms)):
+            return False
+        effects.counts["quiet"] += 1
+        return True
 
     def _decide(
         self,

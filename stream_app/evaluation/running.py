@@ -17,6 +17,7 @@ from stream_app.core.facts import Facts
 from stream_app.core.features import FEATURE_NAMES
 from stream_app.core.ledger import Ledger
 from stream_app.core.outputs import DecisionOutcome
+from stream_app.core.packed import PackedLedger
 from stream_app.core.packing import unpack
 from stream_app.core.partition import PartitionState
 from stream_app.core.records import Record
@@ -41,6 +42,11 @@ class WatchingDecider:
         """Stay quiet."""
         del point, ledger, memory
         return Quiet("evaluation")
+
+    def rests(self, ledger: PackedLedger, facts: Facts, now_ms: int) -> bool:
+        """Say so: nothing is ever decided."""
+        del ledger, facts, now_ms
+        return True
 
     def quiet_until_ms(self, facts: Facts, at_ms: int) -> int:
         """Return never: nothing is tried again."""

@@ -6,18 +6,22 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream_app.core.facts import Facts
 from stream_app.core.ledger import Ledger
 from stream_app.core.outputs import Intervention
+from stream_app.core.packed import pack_ledger
+from stream_app.core.partition import PartitionState
 from stream_app.core.times import DAY_MS, to_ms
-from stream_app.decisions.decider import EPOCH_MS
+from stream_app.decisions.decider import EPOCH_MS, CatalogueDecider
 from stream_app.decisions.policy import FLOOR_ACTION, FLOOR_NOTHING
-from stream_app.decisions.types import NOTHING, Act, DecisionPoint, Suppress
+from stream_app.decisions.types import NOTHING, Act, DecisionPoint, Quiet, Suppress
 from tests.support.decisions import (
     NOON_MS,
     SHIPPED,
     Decided,
     any_facts,
     decider,
+    facts,
     guarded,
     point,
     sequences,
@@ -204,3 +208,45 @@ def test_only_live_actions_are_sent(number: int, mode: str) -> None:
     assert decision.suppressed.reason in {NOTHING, "shadow", "approval"}
     assert decision.stay_probability == 1.0
     assert (decision.suppressed.proposal is not None) == (decision.suppressed.reason == "approval")
+
+
+RESTING = [
+    decider(),
+    decider(mode_override="approve"),
+    decider(enabled=False),
+    decider(guarded(budget={"count_per_day": 1}, quiet_hours={"channels": ["email", "sms", "push", "phone"]})),
+]
+
+
+@given(st.sampled_from(RESTING), sequences(willing_facts, max_size=40) | sequences(any_facts, max_size=40))
+def test_where_a_packed_ledger_rests_a_decision_is_quiet_and_changes_nothing(
+    by: CatalogueDecider, points: list[DecisionPoint]
+) -> None:
+    run = Decided(by)
+    for each in points:
+        packed = pack_ledger(run.ledgers.setdefault(each.customer_id, Ledger()))
+        memory = msgspec.msgpack.encode(run.memory)
+        rests = by.rests(packed, each.facts, each.now_ms)
+
+        run.on([each])
+
+        if rests:
+            assert isinstance(run.decisions[-1], Quiet)
+            assert pack_ledger(run.ledgers[each.customer_id]) == packed
+            assert msgspec.msgpack.encode(run.memory) == memory
+
+
+def test_a_packed_ledger_rests_while_the_epoch_whose_choice_was_carried_out_lasts() -> None:
+    by, drawn = decider(), Ledger()
+    by.decide(point(tier=3), drawn, PartitionState())
+    complained = msgspec.structs.replace(facts(), last_complaint_ms=NOON_MS + 1)
+
+    def rests(known: Facts, at_ms: int) -> bool:
+        return by.rests(pack_ledger(drawn), known, at_ms)
+
+    for at_ms in (0, NOON_MS):
+        assert not by.rests(pack_ledger(Ledger()), facts(), at_ms)
+    assert rests(facts(), NOON_MS)
+    assert rests(facts(), NOON_MS + EPOCH_MS - 1)
+    assert not rests(facts(), NOON_MS + EPOCH_MS)
+    assert not rests(complained, NOON_MS + 2)

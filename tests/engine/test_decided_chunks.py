@@ -14,7 +14,7 @@ from stream_app.core.state import CustomerState
 from stream_app.core.times import DAY_MS, MINUTE_MS
 from stream_app.engine.shard import DictStore
 from stream_app.settings import Settings
-from stream_app.wire.state_codec import encode_state
+from stream_app.wire.state_codec import decode_state, encode_state
 from tests.support import logs
 
 
@@ -43,13 +43,23 @@ class Outcome(NamedTuple):
     states_left: list[CustomerState]
 
 
-def run(batches: Iterable[Sequence[Entry]]) -> Outcome:
+class ForgetfulStore(DictStore):
+    """Keeps the bytes of states alone between batches: what nobody asks for stays packed."""
+
+    def forget(self) -> None:
+        self.states = {name: decode_state(encode_state(state)) for name, state in self.states.items()}
+
+
+def run(batches: Iterable[Sequence[Entry]], store: DictStore | None = None) -> Outcome:
     engine = engine_of(
         Settings(clock="event", actions_mode="live", unknown_consent="allow", allowed_lateness_seconds=0, partitions=1)
     )
-    shard = engine.open_shard(0, DictStore(), PartitionState())
+    store = store or DictStore()
+    shard = engine.open_shard(0, store, PartitionState())
     sent: list[object] = []
     for batch in batches:
+        if isinstance(store, ForgetfulStore):
+            store.forget()
         effects = engine.process(shard, batch)
         sent += [*effects.outputs, *effects.interventions]
     states = dict(shard.store.items())
@@ -80,6 +90,12 @@ def test_chunking_leaves_no_trace_where_contacts_are_made(seed: int) -> None:
     assert sum(one.contacts for state in whole.states_left for one in state.pending) > len(whole.states)
     for size in (1, 7, 100):
         assert run(cut(log, size))[:3] == whole[:3]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_what_stays_packed_between_batches_leaves_no_trace(seed: int) -> None:
+    log = shop(seed, events=1_500, customers=25, days=60)
+    assert run(cut(log, 20), ForgetfulStore())[:3] == run([log])[:3]
 
 
 @pytest.mark.parametrize("seed", [1, 2])
