@@ -19,7 +19,7 @@ _EARLY, _LATE = 0.75, 0.25
 """Shares of customers like this who are still silent at the beginning and at the end of the window."""
 _SPENDING_HALF_LIFE_DAYS = 60.0
 _LEAST_PROBABILITY = 1e-4
-_NORMAL = NormalDist()
+_below, _quantile = NormalDist().cdf, NormalDist().inv_cdf
 _RECENCY, _MEAN, _DEVIATION, _SPENT = (FEATURE_INDEX[name] for name in ("log_rec", "lg_mu", "lg_sd", "log_dec_amt"))
 
 
@@ -31,16 +31,17 @@ def next_order_window(features: NDArray[np.float32]) -> tuple[float, float] | No
     """
     silent = max(expm1(float(features[_RECENCY])), 1e-3)
     mean, deviation = float(features[_MEAN]), float(features[_DEVIATION])
-    still_silent = _NORMAL.cdf((mean - log(silent)) / deviation)
-
-    def days_until(share: float) -> float:
-        probability = min(max(share * still_silent, 1e-12), 1.0 - 1e-12)
-        return max(exp(min(mean - deviation * _NORMAL.inv_cdf(probability), 20.0)) - silent, 0.0)
-
-    early, late = days_until(_EARLY), days_until(_LATE)
+    still_silent = _below((mean - log(silent)) / deviation)
+    early = _days_until(_EARLY * still_silent, mean, deviation, silent)
     if early > LONGEST_DAYS:
         return None
+    late = _days_until(_LATE * still_silent, mean, deviation, silent)
     return round(early, 1), round(min(late, 2.0 * LONGEST_DAYS), 1)
+
+
+def _days_until(still_silent: float, mean: float, deviation: float, silent: float) -> float:
+    probability = min(max(still_silent, 1e-12), 1.0 - 1e-12)
+    return max(exp(min(mean - deviation * _quantile(probability), 20.0)) - silent, 0.0)
 
 
 def expected_value(features: NDArray[np.float32], probability: float, horizon_days: float, mean_amount: float) -> float:

@@ -115,7 +115,7 @@ async def build_worker(settings: Settings, metrics: Metrics) -> Worker:
     )
     max_age_ms = settings.max_intervention_age_seconds * SECOND_MS if settings.clock == "wall" else None
     policy = BatchPolicy(settings.max_chunk_records, settings.encode_policy(), settings.source_epoch, max_age_ms)
-    batcher = Batcher(engine, intake, policy, settings.topic, metrics)
+    batcher = Batcher(engine, intake, policy, names.__getitem__, metrics)
     lanes = len(ALIGNED)
     cached = max(256, CACHED_STATES // settings.partitions)
 
