@@ -29,8 +29,8 @@ def next_order_window(features: NDArray[np.float32]) -> tuple[float, float] | No
     The lognormal renewal model of the customer's own gaps (as `lo_lognorm`). None when even the early end is more than
     a year away.
     """
-    silent = max(expm1(float(features[_RECENCY])), 1e-3)
-    mean, deviation = float(features[_MEAN]), float(features[_DEVIATION])
+    silent = max(expm1(features.item(_RECENCY)), 1e-3)
+    mean, deviation = features.item(_MEAN), features.item(_DEVIATION)
     still_silent = _below((mean - log(silent)) / deviation)
     early = _days_until(_EARLY * still_silent, mean, deviation, silent)
     if early > LONGEST_DAYS:
@@ -51,6 +51,6 @@ def expected_value(features: NDArray[np.float32], probability: float, horizon_da
     decayed sum of s * half-life / ln 2), and orders at the rate that the score implies (P(none in H) = e^(-rate H)) at
     the customer's mean value.
     """
-    spent = expm1(float(features[_SPENT])) * log(2.0) / _SPENDING_HALF_LIFE_DAYS * VALUE_DAYS
+    spent = expm1(features.item(_SPENT)) * log(2.0) / _SPENDING_HALF_LIFE_DAYS * VALUE_DAYS
     orders = -log(max(probability, _LEAST_PROBABILITY)) * VALUE_DAYS / horizon_days
     return 0.5 * (spent + orders * mean_amount)

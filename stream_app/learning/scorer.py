@@ -123,8 +123,8 @@ class PriorScorer:
         """Return the one reason of each row of a block."""
         theme, offset = _THEMES[OFFSET], self._offset
         return [
-            Account(None, (_reason(theme, values[offset], _Named(values), language),))
-            for values, language in zip(features.tolist(), languages, strict=True)
+            Account(None, (_reason(theme, row.item(offset), _Named(row), language),))
+            for row, language in zip(features, languages, strict=True)
         ]
 
 
@@ -225,10 +225,12 @@ class SnapshotScorer:
         ranked = np.argsort(-sizes, axis=1, kind="stable")[:, :top].tolist()
         shown = np.count_nonzero(sizes, axis=1).tolist()
         told = []
-        for row, (values, amounts) in enumerate(zip(features.tolist(), shares.tolist(), strict=True)):
-            named, language = _Named(values), languages[row]
-            themes = ranked[row][: shown[row]]
-            told.append(tuple([_reason(_THEME_NAMES[theme], amounts[theme], named, language) for theme in themes]))
+        for row, amounts, themes, count, language in zip(
+            features, shares.tolist(), ranked, shown, languages, strict=True
+        ):
+            named = _Named(row)
+            reasons = [_reason(_THEME_NAMES[theme], amounts[theme], named, language) for theme in themes[:count]]
+            told.append(tuple(reasons))
         return told
 
     def _shares(self, features: NDArray[np.float32], scaled: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -265,15 +267,15 @@ def bounded_sigmoid(logit: float) -> float:
 
 
 class _Named:
-    """A feature row's values by name."""
+    """A feature row's values by name: reasons ask for a few of them."""
 
-    __slots__ = ("_values",)
+    __slots__ = ("_row",)
 
-    def __init__(self, values: list[float]) -> None:
-        self._values = values
+    def __init__(self, row: NDArray[np.float32]) -> None:
+        self._row = row
 
     def __getitem__(self, name: str) -> float:
-        return self._values[FEATURE_INDEX[name]]
+        return self._row.item(FEATURE_INDEX[name])
 
 
 def _reason(theme: str, contribution: float, values: _Named, language: str) -> ReasonTold:
