@@ -81,28 +81,36 @@ class Announcements:
         score.published_ms = at_ms = score.at_ms
         facts, at, tier, rounded = point.facts, from_ms(at_ms), tier_name(score.tier), round(probability, 6)
         told = ScoreTold(
-            point.customer_id,
-            at,
-            rounded,
-            None,
-            horizon_days,
-            tier,
-            _velocity(score),
-            (),
-            round(probability * facts.value_at_stake(at_ms), 2),
-            None,
-            None,
-            scorer.cold_start,
-            score.model_version,
-            risks_of(probability, ahead, index) if ahead else UNSET,
+            customer_id=point.customer_id,
+            event_time=at,
+            probability=rounded,
+            interval=None,
+            horizon_days=horizon_days,
+            tier=tier,
+            velocity_7d=_velocity(score),
+            reasons=(),
+            expected_loss=round(probability * facts.value_at_stake(at_ms), 2),
+            value_90d=None,
+            next_order_days=None,
+            cold_start=scorer.cold_start,
+            model_version=score.model_version,
+            further_horizons=risks_of(probability, ahead, index) if ahead else UNSET,
         )
         effects.outputs.append(Output(Topic.SCORES, point.customer_id, told, point.traceparent))
         effects.counts["scores"] += 1
         warning = None
         if 0 <= previous_tier != score.tier:
             warning_id = stable_id("wn", point.customer_id, point.at_ms, point.trigger, score.tier)
-            before = tier_name(previous_tier)
-            warning = WarningTold(warning_id, point.customer_id, at, before, tier, rounded, (), score.model_version)
+            warning = WarningTold(
+                warning_id=warning_id,
+                customer_id=point.customer_id,
+                event_time=at,
+                previous_tier=tier_name(previous_tier),
+                tier=tier,
+                probability=rounded,
+                reasons=(),
+                model_version=score.model_version,
+            )
             effects.outputs.append(Output(Topic.WARNINGS, point.customer_id, warning, point.traceparent))
             effects.counts["warnings"] += 1
         self._open.append(_Announced(index, told, warning, facts.language or "en", facts.mean_amount))
