@@ -5,7 +5,7 @@ lagging topic); what may be committed is where the unbroken run of finished chun
 gaps between offsets: a compacted topic has them, and a lost record would look the same.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -39,6 +39,7 @@ class OffsetLedger:
     def __init__(self) -> None:
         self._open: dict[SourcePartition, deque[Delivery]] = {}
         self._reached: dict[SourcePartition, int] = {}
+        self._held: Counter[SourcePartition] = Counter()
         self.held_records = 0
         self.held_bytes = 0
 
@@ -55,6 +56,7 @@ class OffsetLedger:
             raise ValueError(f"chunk {first}..{last} of {source} does not follow {waiting[-1].last if waiting else ''}")
         delivery = Delivery(source, first, last, records, size)
         waiting.append(delivery)
+        self._held[source] += records
         self.held_records += records
         self.held_bytes += size
         return delivery
@@ -64,6 +66,7 @@ class OffsetLedger:
         if not delivery.open or delivery.done:
             return False
         delivery.done = True
+        self._held[delivery.source] -= delivery.records
         self.held_records -= delivery.records
         self.held_bytes -= delivery.size
         waiting = self._open[delivery.source]
@@ -75,7 +78,7 @@ class OffsetLedger:
 
     def held_of(self, source: SourcePartition) -> int:
         """Return how many records of this partition are delivered and not done."""
-        return sum(delivery.records for delivery in self._open.get(source, ()) if not delivery.done)
+        return self._held[source]
 
     def committable(self, source: SourcePartition) -> int | None:
         """Return the offset that may be committed (of the next record to read), None if nothing was finished yet."""
@@ -91,6 +94,7 @@ class OffsetLedger:
             for delivery in waiting:
                 delivery.open = False
         self._open.clear()
+        self._held.clear()
         self.held_records = 0
         self.held_bytes = 0
 
@@ -102,4 +106,5 @@ class OffsetLedger:
                 if not delivery.done:
                     self.held_records -= delivery.records
                     self.held_bytes -= delivery.size
+            self._held.pop(source, None)
             self._reached.pop(source, None)

@@ -78,6 +78,8 @@ class OffsetBookkeeping(RuleBasedStateMachine):
 
     @rule()
     def crash(self) -> None:
+        # The process is gone: nobody can finish its chunks with the next one's ledger.
+        self.ledger.drop()
         self.ledger = OffsetLedger()
         self.live.clear()
         self.next_read = dict(self.committed)
@@ -91,6 +93,9 @@ class OffsetBookkeeping(RuleBasedStateMachine):
     def held_is_what_is_under_way(self) -> None:
         assert self.ledger.held_records == sum(delivery.records for delivery in self.live)
         assert self.ledger.held_bytes == 10 * self.ledger.held_records
+        for source in SOURCES:
+            of_source = [delivery.records for delivery in self.live if delivery.source == source]
+            assert self.ledger.held_of(source) == sum(of_source)
 
     @precondition(lambda self: not self.live)
     @rule()
