@@ -18,8 +18,10 @@ from stream_app.worker.transport import BatchApp, BatchConsumer, ChunkPolicy
 CUSTOMERS_TABLE = "customers"
 HEARTBEATS_PER_SESSION = 5
 COMMIT_SECONDS = 1.0
-FETCH_BYTES = 256 << 10
-"""Of one partition in one fetch: what lies between broker and buffer is bounded by this times the partitions."""
+FETCH_BYTES = 1 << 20
+"""Of one partition in one fetch: what lies between broker and buffer is bounded by this times the partitions. Brokers
+allow batches of 1 MB, and a fetch whose partitions begin with larger batches than this brings one of them and nothing of
+the others: the merge of a hundred partitions then gives up waiting for one after the other."""
 
 QUEUED_CHUNKS = 4_096
 """Never the bound in force: chunks are bounded by records and bytes before they get to Faust's queue."""

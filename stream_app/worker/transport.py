@@ -4,10 +4,10 @@ Everything here overrides internals of faust-streaming 0.15.3 (pinned); tests/wo
 when they change. What Faust keeps: the consumer thread, group membership, assignment, the commit timer, pausing and
 resuming. What is replaced, and why:
 
-* `getmany`: one message a chunk instead of a record, which is where stock Faust spends its time; fair over partitions;
-  bounded by records and bytes instead of messages; and it never hands on records that were fetched before a seek (Faust
-  compares the group's generation after the fetch returned, so that a slow fetch can slip stale records past it, and the
-  records between are then taken for a gap and committed).
+* `getmany`: one message a chunk instead of a record, which is where stock Faust spends its time; raw records
+  (`fetching`); fair over partitions; bounded by records and bytes instead of messages; and it never hands on records
+  that were fetched before a seek (Faust compares the group's generation after the fetch returned, so that a slow fetch
+  can slip stale records past it, and the records between are then taken for a gap and committed).
 * `_drain_messages`: a poll is handed on as a whole. Faust makes four tasks a message, so that a rebalance can break off
   one that waits; they let whatever else is ready run in between, and at 10,000 events a second a poll was handed on
   for 40 ms while the next records lay fetched.
@@ -21,6 +21,7 @@ import asyncio
 import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
 import faust
@@ -29,11 +30,12 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
+from stream_app.worker.fetching import fetch_raw
 from stream_app.worker.offsets import Delivery, OffsetLedger, SourcePartition
 
 POLL_SECONDS = 1.0
-FULL_POLL_SECONDS = 0.02
-"""How long a poll waits while partitions are left out of it because enough of them is held: they may have room soon."""
+NO_PARTITIONS_SECONDS = 0.02
+"""How soon to look again whether there is anything to poll."""
 
 FETCH_MIN_BYTES = 100_000
 FETCH_WAIT_MS = 30
@@ -41,13 +43,16 @@ FETCH_WAIT_MS = 30
 10,000 events a second, fetches for one byte took a quarter more CPU. A slow stream is read up to 30 ms later, and an
 idle worker makes 33 small requests a second."""
 
+FETCH_MOST_BYTES = 16 << 20
+"""Of all partitions in one fetch: a backlog of a hundred partitions comes in pieces that the merge can begin with."""
+
 
 class Chunk(NamedTuple):
     """The value of one Faust message: consecutive records of one partition."""
 
     delivery: Delivery
     records: list[Any]
-    """aiokafka's ConsumerRecords, oldest first."""
+    """As aiokafka decoded them (offset, timestamp, key, value, headers), oldest first."""
     seeks: int
     """How often the consumer had sought when this was fetched: a chunk from before a seek is stale."""
 
@@ -79,21 +84,45 @@ class BatchApp(faust.App):  # type: ignore[misc]
 
 
 class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
-    """Faust's consumer thread, whose fetches wait at the broker for `FETCH_MIN_BYTES` or `FETCH_WAIT_MS`."""
+    """Faust's consumer thread, whose fetches wait at the broker for `FETCH_MIN_BYTES` or `FETCH_WAIT_MS`.
+
+    Its polls bring raw records.
+    """
 
     most_records: int | None = None
     """What the next poll may hand over; the rest of what was fetched waits for another one."""
 
+    _assigned_theirs: Any = None
+    _assigned: frozenset[TP] = frozenset()
+
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_min_bytes = FETCH_MIN_BYTES  # noqa: SLF001 - Faust leaves it at one byte
+        consumer._fetch_max_bytes = FETCH_MOST_BYTES  # noqa: SLF001 - Faust leaves it at 50 MiB
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # noqa: SLF001 - Faust passes a constant
         return consumer
 
-    async def getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's signature
-        """Poll once, for `most_records`."""
+    async def on_start(self) -> None:
+        """Start the consumer, and let it fetch raw records before it has partitions."""
+        await super().on_start()
+        await fetch_raw(self._ensure_consumer())
+
+    async def getmany(self, active_partitions: Mapping[TP, int], timeout: float) -> Any:  # noqa: ASYNC109 - Faust's signature
+        """Poll once, for `most_records`, and of each partition for as many as is said."""
         self._ensure_consumer()._max_poll_records = self.most_records  # noqa: SLF001 - from where Faust takes it
         return await super().getmany(active_partitions, timeout)
+
+    def assignment(self) -> frozenset[TP]:
+        """Return the assigned partitions, made into Faust's once: its commit asks for all of them once for each."""
+        assigned = self._ensure_consumer().assignment()
+        if assigned is not self._assigned_theirs:
+            self._assigned_theirs, self._assigned = assigned, frozenset(super().assignment())
+        return self._assigned
+
+    def wake(self) -> None:
+        """End the poll under way; to be called in any thread."""
+        if self._consumer is not None:
+            self.thread_loop.call_soon_threadsafe(self._consumer._fetcher.wake)  # noqa: SLF001 - it is ours
 
 
 class BatchConsumer(driver.Consumer):  # type: ignore[misc]
@@ -110,6 +139,8 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         self._polled: dict[SourcePartition, tuple[int | None, int | None]] = {}
         self._ends: dict[SourcePartition, int] = {}
         self._fetching = asyncio.Lock()
+        self._waits_for_room = False
+        self._has_room = asyncio.Event()
 
     def _new_consumer_thread(self) -> BatchConsumerThread:
         return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -120,17 +151,20 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
             await self.wait(self.can_resume_flow)
         async with self._fetching:
             seeks = self.seeks
-            wanted, is_full = self._wanted()
-            policy = self.app.chunk_policy
-            self._thread.most_records = max(policy.chunk_records, policy.buffer_records - self.ledger.held_records)
+            wanted, self._waits_for_room = self._wanted()
+            self._has_room.clear()
+            self._thread.most_records = self._room()
             if not wanted:
                 records: Mapping[Any, list[Any]] = {}
             else:
-                records = await self._getmany(wanted, min(timeout, FULL_POLL_SECONDS) if is_full else timeout)
+                records = await self._getmany(wanted, timeout)
                 self._note_positions()
             chunks = list(self._cut(records)) if records and seeks == self.seeks else []
-        if not wanted:
-            await asyncio.sleep(FULL_POLL_SECONDS)
+        if not wanted and self._waits_for_room:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._has_room.wait(), timeout)
+        elif not wanted:
+            await asyncio.sleep(NO_PARTITIONS_SECONDS)
         for source, cut in chunks:
             if not self.flow_active or seeks != self.seeks or self.should_stop:
                 return
@@ -148,13 +182,11 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         """Note that all records of a chunk are processed and their effects durable; Faust's timer commits."""
         if self.ledger.finish(chunk.delivery):
             self._n_acked += 1
+            self._look_again()
 
     def lags(self, source: SourcePartition) -> bool:
         """Tell whether the log is known to hold records of this partition that the stream has not handed over."""
-        if self._undelivered[source] > 0:
-            return True
-        position, highwater = self._polled.get(source, (None, None))
-        return position is None or highwater is None or position < highwater
+        return self._undelivered[source] > 0 or self._has_more(source)
 
     def held(self) -> tuple[int, int]:
         """Return records and bytes that were fetched and are not done."""
@@ -175,6 +207,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
 
     async def perform_seek(self) -> None:
         """Go back to the committed offsets; what was fetched before is stale from here on."""
+        self._look_again()
         async with self._fetching:
             await super().perform_seek()
             self.seeks += 1
@@ -244,6 +277,13 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
             await self.app.quiescent.quiesce()
         self._unacked_messages.clear()
 
+    def _look_again(self) -> None:
+        """End a poll that leaves partitions out because enough of them was held."""
+        if self._waits_for_room:
+            self._waits_for_room = False
+            self._has_room.set()
+            self._thread.wake()
+
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
         for source in self.ledger.sources():
             if topics is None or source.topic in topics or source in topics:
@@ -255,31 +295,52 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Gaps say nothing about what is done; see `OffsetLedger`."""
 
-    def _wanted(self) -> tuple[set[TP], bool]:
-        """Return the partitions to poll, and whether some are left out because the buffer is full."""
-        active = {tp for tp in self._get_active_partitions() if not self._is_changelog_tp(tp)}
+    def _wanted(self) -> tuple[dict[TP, int], bool]:
+        """Return how many records to poll of which partitions, and whether some have to wait for room in the buffer.
+
+        Those whose logs hold more share the buffer evenly, so that orders of a month fetched ahead do not fill it
+        before the clicks that the merge waits for: it would give up on them, partition after partition. Who holds half
+        a share waits, lest polls come in tiny pieces.
+        """
+        changelogs = self.app.tables.changelog_topics
         policy, ledger = self.app.chunk_policy, self.ledger
-        has_room = ledger.held_records < policy.buffer_records and ledger.held_bytes < policy.buffer_bytes
-        # Each has a share, so that orders of a month fetched ahead do not fill the buffer before the clicks that the
-        # merge waits for. A partition of which nothing is held may always fetch: it could be waiting for just that one.
-        share = policy.buffer_records // (2 * len(active)) if has_room and active else 0
-        wanted = {tp for tp in active if ledger.held_of(SourcePartition(*tp)) <= share}
-        return wanted, len(wanted) < len(active)
+        held_of, has_more = ledger.held_of, self._has_more
+        held = {tp: held_of(tp) for tp in self._get_active_partitions() if tp.topic not in changelogs}
+        lagging = [tp for tp in held if has_more(tp)]
+        if ledger.held_records >= policy.buffer_records or ledger.held_bytes >= policy.buffer_bytes:
+            # A partition of which nothing is held may always fetch: the merge could be waiting for just that one.
+            limit = max(1, policy.chunk_records // max(1, len(lagging)))
+            wanted = {tp: limit for tp, records in held.items() if not records}
+        else:
+            room = policy.buffer_records - ledger.held_records + sum(held[tp] for tp in lagging)
+            share = max(1, room // max(1, len(lagging)))
+            wanted = {tp: share - records for tp, records in held.items() if records <= share // 2}
+        return wanted, len(wanted) < len(held)
+
+    def _room(self) -> int:
+        """Return how many records a poll may bring: what the buffer lacks, or one chunk."""
+        policy = self.app.chunk_policy
+        room: int = max(policy.chunk_records, policy.buffer_records - self.ledger.held_records)
+        return room
+
+    def _has_more(self, source: SourcePartition | TP) -> bool:
+        """Tell whether the log is not known to have been read to its end."""
+        position, highwater = self._polled.get(source, (None, None))
+        return position is None or highwater is None or position < highwater
 
     def _note_positions(self) -> None:
         """Remember how far was fetched, at a moment when no fetch is under way: between polls positions are true."""
         subscription = self._thread._ensure_consumer()._subscription.subscription  # noqa: SLF001 - no public way tells position and highwater without asking the broker
         if subscription is None or subscription.assignment is None:
             return
-        assignment = subscription.assignment
+        assignment, ends = subscription.assignment, self._ends
         for tp in assignment.tps:
             state = assignment.state_value(tp)
-            source = SourcePartition(tp.topic, tp.partition)
-            position = state.position if state.has_valid_position else None
+            position, end = state.position if state.has_valid_position else None, state.highwater
             # A broker that was killed begins with an older high watermark: what was known of the log stays true.
-            if state.highwater is not None:
-                self._ends[source] = max(state.highwater, self._ends.get(source, 0))
-            self._polled[source] = (position, None if state.highwater is None else self._ends[source])
+            if end is not None:
+                end = ends[tp] = max(end, ends.get(tp, 0))
+            self._polled[tp] = (position, end)
 
     def _cut(self, polled: Mapping[Any, list[Any]]) -> Iterator[tuple[SourcePartition, list[Any]]]:
         """Cut polled records into chunks, going round over the partitions."""
@@ -288,7 +349,9 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         for tp, records in polled.items():
             source = SourcePartition(tp.topic, tp.partition)
             read = self._read_offset[TP(*source)]
-            fresh = [record for record in records if read is None or record.offset >= read]
+            fresh = records
+            if read is not None and records[0].offset < read:
+                fresh = [record for record in records if record.offset >= read]
             cuts = [fresh[start : start + size] for start in range(0, len(fresh), size)]
             self._undelivered[source] += len(cuts)
             lanes.append([(source, cut) for cut in cuts])
@@ -297,12 +360,21 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
 
     def _deliver(self, source: SourcePartition, records: list[Any], seeks: int) -> tuple[TP, ConsumerMessage]:
         tp = TP(*source)
-        size = sum(len(record.key or b"") + len(record.value or b"") for record in records)
-        delivery = self.ledger.deliver(source, records[0].offset, records[-1].offset, len(records), size)
-        message = self._to_message(tp, records[-1])
-        message.value = Chunk(delivery, records, seeks)
-        message.key = None
-        return tp, message
+        newest = records[-1]
+        size = sum([len(record.key or b"") + len(record.value or b"") for record in records])
+        delivery = self.ledger.deliver(source, records[0].offset, newest.offset, len(records), size)
+        return tp, ConsumerMessage(
+            *source,
+            newest.offset,
+            timestamp=newest.timestamp / 1000,
+            timestamp_type=0,
+            headers=None,
+            key=None,
+            value=Chunk(delivery, records, seeks),
+            checksum=None,
+            tp=tp,
+            generation_id=self.app.consumer_generation_id,
+        )
 
 
 class BatchTransport(driver.Transport):  # type: ignore[misc]

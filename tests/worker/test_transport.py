@@ -7,27 +7,22 @@ from typing import Any, NamedTuple
 import pytest
 from faust.transport.consumer import Fetcher
 from faust.types import TP
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stream_app.settings import Settings
 from stream_app.worker.app import create_app
-from stream_app.worker.offsets import SourcePartition
+from stream_app.worker.offsets import OffsetLedger, SourcePartition
 from stream_app.worker.transport import BatchConsumer, Chunk, ChunkPolicy
 
 
 class PolledRecord(NamedTuple):
-    """As much of aiokafka's ConsumerRecord as the consumer reads."""
+    """As much of aiokafka's raw records as the consumer reads."""
 
-    topic: str
-    partition: int
     offset: int
     key: bytes = b"k"
     value: bytes = b"value"
     timestamp: int = 0
-    timestamp_type: int = 0
-    headers: tuple[()] = ()
-    checksum: None = None
-    serialized_key_size: int = 1
-    serialized_value_size: int = 5
 
 
 class ScriptedConsumer(BatchConsumer):
@@ -37,11 +32,12 @@ class ScriptedConsumer(BatchConsumer):
         super().__init__(*args, **kwargs)
         self.script: list[dict[TP, list[PolledRecord]]] = []
         self.asked: list[set[TP]] = []
+        self.limits: dict[TP, int] = {}
         self.while_polling: Any = None
 
-    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ARG002, ASYNC109 - Faust's
-        assert active_partitions is not None
+    async def _getmany(self, active_partitions: dict[TP, int], timeout: float) -> Any:  # noqa: ARG002, ASYNC109 - Faust's
         self.asked.append(set(active_partitions))
+        self.limits = active_partitions
         if self.while_polling is not None:
             await self.while_polling()
         return self.script.pop(0) if self.script else {}
@@ -70,8 +66,8 @@ async def consumer() -> AsyncIterator[ScriptedConsumer]:
     consumer._thread.thread_loop.close()
 
 
-def records(tp: TP, *offsets: int) -> list[PolledRecord]:
-    return [PolledRecord(tp.topic, tp.partition, offset) for offset in offsets]
+def records(*offsets: int) -> list[PolledRecord]:
+    return [PolledRecord(offset) for offset in offsets]
 
 
 async def poll(consumer: ScriptedConsumer) -> list[Chunk]:
@@ -83,7 +79,7 @@ def shape(chunks: list[Chunk]) -> list[tuple[str, list[int]]]:
 
 
 async def test_chunks_go_round_over_the_partitions(consumer: ScriptedConsumer) -> None:
-    consumer.script = [{CLICKS: records(CLICKS, *range(7)), ORDERS: records(ORDERS, 0, 1)}]
+    consumer.script = [{CLICKS: records(*range(7)), ORDERS: records(0, 1)}]
     assert shape(await poll(consumer)) == [
         ("clickstream", [0, 1, 2]),
         ("orders", [0, 1]),
@@ -102,7 +98,7 @@ async def test_a_poll_brings_no_more_than_there_is_room_for_or_one_chunk(
         allowed.append(consumer._thread.most_records)
 
     consumer.while_polling = note
-    consumer.script = [{CLICKS: records(CLICKS, *range(held))}]
+    consumer.script = [{CLICKS: records(*range(held))}]
     await poll(consumer)
     await poll(consumer)
     assert allowed == [10, room]
@@ -110,7 +106,7 @@ async def test_a_poll_brings_no_more_than_there_is_room_for_or_one_chunk(
 
 async def test_records_below_the_read_offset_are_left_out(consumer: ScriptedConsumer) -> None:
     consumer._read_offset[CLICKS] = 5
-    consumer.script = [{CLICKS: records(CLICKS, 3, 4, 5, 6)}]
+    consumer.script = [{CLICKS: records(3, 4, 5, 6)}]
     assert shape(await poll(consumer)) == [("clickstream", [5, 6])]
 
 
@@ -133,7 +129,7 @@ async def test_a_seek_goes_to_the_beginning_where_nothing_was_committed(
 
 
 async def test_what_was_fetched_before_a_seek_is_never_handed_on(consumer: ScriptedConsumer) -> None:
-    consumer.script = [{CLICKS: records(CLICKS, *range(9))}]
+    consumer.script = [{CLICKS: records(*range(9))}]
     delivered = []
     async for _, message in consumer.getmany(1.0):
         delivered.append(message.value)
@@ -152,7 +148,7 @@ async def test_a_seek_waits_for_the_fetch_under_way(consumer: ScriptedConsumer) 
         await go_on.wait()
 
     consumer.while_polling = hold
-    consumer.script = [{CLICKS: records(CLICKS, 0)}]
+    consumer.script = [{CLICKS: records(0)}]
     polling = asyncio.create_task(poll(consumer))
     await reached.wait()
     seeking = asyncio.create_task(consumer.perform_seek())
@@ -166,7 +162,7 @@ async def test_a_seek_waits_for_the_fetch_under_way(consumer: ScriptedConsumer) 
 
 
 async def test_a_full_buffer_stops_all_but_partitions_of_which_nothing_is_held(consumer: ScriptedConsumer) -> None:
-    consumer.script = [{CLICKS: records(CLICKS, *range(12))}]
+    consumer.script = [{CLICKS: records(*range(12))}]
     chunks = await poll(consumer)
     assert consumer.ledger.held_records == 12
     await poll(consumer)
@@ -179,7 +175,7 @@ async def test_a_full_buffer_stops_all_but_partitions_of_which_nothing_is_held(c
 
 
 async def test_a_topic_fetched_far_ahead_leaves_room_for_the_others(consumer: ScriptedConsumer) -> None:
-    consumer.script = [{ORDERS: records(ORDERS, 0, 1, 2), CLICKS: records(CLICKS, 0, 1)}]
+    consumer.script = [{ORDERS: records(0, 1, 2), CLICKS: records(0, 1)}]
     chunks = await poll(consumer)
     await poll(consumer)
     assert consumer.asked[-1] == {CLICKS}
@@ -189,8 +185,122 @@ async def test_a_topic_fetched_far_ahead_leaves_room_for_the_others(consumer: Sc
     assert consumer.asked[-1] == {CLICKS, ORDERS}
 
 
+async def test_who_lags_shares_the_buffer_evenly(consumer: ScriptedConsumer) -> None:
+    consumer.app.chunk_policy = ChunkPolicy(chunk_records=3, buffer_records=100, buffer_bytes=10_000)
+    await poll(consumer)
+    assert consumer.limits == {CLICKS: 50, ORDERS: 50}
+    # Read to the end of its log: the other has the room, less what is held of this one.
+    consumer._polled[SourcePartition(*ORDERS)] = (8, 8)
+    consumer.script = [{ORDERS: records(*range(8))}]
+    await poll(consumer)
+    assert consumer.limits == {CLICKS: 100, ORDERS: 100}
+    await poll(consumer)
+    assert consumer.limits == {CLICKS: 92, ORDERS: 84}
+    consumer._polled[SourcePartition(*ORDERS)] = (8, 9)
+    consumer.script = [{CLICKS: records(*range(26))}]
+    await poll(consumer)
+    assert consumer.limits == {CLICKS: 50, ORDERS: 42}
+    await poll(consumer)
+    assert consumer.limits == {ORDERS: 42}
+
+
+async def test_the_buffer_is_bounded_and_nobody_waits_for_ever(consumer: ScriptedConsumer) -> None:
+    @given(
+        st.lists(st.integers(0, 80), min_size=1, max_size=8),
+        st.integers(1, 10),
+        st.integers(1, 60),
+        st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), max_size=40),
+    )
+    def law(backlogs: list[int], chunk_records: int, buffer_records: int, finishes: list[tuple[int, int]]) -> None:
+        consumer.app.chunk_policy = ChunkPolicy(chunk_records, buffer_records, 1 << 20)
+        consumer.ledger, consumer._polled = OffsetLedger(), {}
+        logs = {TP("clickstream", number): backlog for number, backlog in enumerate(backlogs)}
+        consumer._set_active_tps(set(logs))
+        read, chunks = dict.fromkeys(logs, 0), []
+
+        def poll() -> None:
+            ledger = consumer.ledger
+            empty = {tp for tp in logs if read[tp] < logs[tp] and not ledger.held_of(tp)}
+            wanted, _ = consumer._wanted()
+            assert all(limit > 0 for limit in wanted.values())
+            assert empty <= wanted.keys(), "the merge could be waiting for just that one"
+            room = consumer._room()
+            for tp, limit in wanted.items():
+                count = min(limit, room, logs[tp] - read[tp])
+                if count:
+                    chunks.append(ledger.deliver(SourcePartition(*tp), read[tp], read[tp] + count - 1, count, count))
+                read[tp] += count
+                room -= count
+            consumer._polled.update({tp: (read[tp], logs[tp]) for tp in logs})
+            assert ledger.held_records <= buffer_records + chunk_records + max(chunk_records, len(logs))
+
+        for number, again in finishes:
+            poll()
+            for _ in range(min(again, len(chunks))):
+                consumer.ledger.finish(chunks.pop(number % len(chunks)))
+        for _ in range(sum(backlogs) + 1):
+            poll()
+            if chunks:
+                # The merge lets on only what waits for nobody: here, the partition that was read least far.
+                oldest = min(chunks, key=lambda chunk: chunk.first)
+                chunks.remove(oldest)
+                consumer.ledger.finish(oldest)
+        assert read == logs
+
+    law()
+
+
+async def test_a_poll_that_leaves_partitions_out_ends_when_there_is_room(
+    consumer: ScriptedConsumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    woken = []
+    monkeypatch.setattr(consumer._thread, "wake", lambda: woken.append(len(consumer.asked)))
+    consumer.script = [{CLICKS: records(*range(12))}]
+    chunks = await poll(consumer)
+    consumer.finish(chunks[0])
+    # The poll so far left nobody out.
+    assert woken == []
+
+    async def finish_meanwhile() -> None:
+        consumer.finish(chunks[1])
+        consumer.finish(chunks[2])
+
+    consumer.while_polling = finish_meanwhile
+    await poll(consumer)
+    assert consumer.asked[-1] == {ORDERS}
+    assert woken == [2]
+
+
+async def test_room_ends_the_wait_of_a_full_buffer(consumer: ScriptedConsumer) -> None:
+    consumer.script = [{CLICKS: records(*range(12)), ORDERS: records(0)}]
+    chunks = await poll(consumer)
+    waiting = asyncio.create_task(poll(consumer))
+    await asyncio.sleep(0.01)
+    assert len(consumer.asked) == 1, "there is nothing to poll"
+    consumer.finish(chunks[1])
+    async with asyncio.timeout(0.5):
+        await waiting
+    await poll(consumer)
+    assert consumer.asked[1:] == [{ORDERS}]
+
+
+async def test_a_seek_ends_a_poll_that_waits_for_room(
+    consumer: ScriptedConsumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    woken = asyncio.Event()
+    monkeypatch.setattr(consumer._thread, "wake", woken.set)
+    consumer.script = [{CLICKS: records(*range(12))}]
+    await poll(consumer)
+    consumer.while_polling = woken.wait
+    polling = asyncio.create_task(poll(consumer))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await consumer.perform_seek()
+    await polling
+
+
 async def test_bytes_bound_the_buffer_too(consumer: ScriptedConsumer) -> None:
-    large = [record._replace(value=bytes(600)) for record in records(CLICKS, 0, 1)]
+    large = [record._replace(value=bytes(600)) for record in records(0, 1)]
     consumer.script = [{CLICKS: large}]
     await poll(consumer)
     await poll(consumer)
@@ -198,7 +308,7 @@ async def test_bytes_bound_the_buffer_too(consumer: ScriptedConsumer) -> None:
 
 
 async def test_a_topic_lags_while_chunks_are_on_their_way(consumer: ScriptedConsumer) -> None:
-    consumer.script = [{CLICKS: records(CLICKS, 0, 1)}]
+    consumer.script = [{CLICKS: records(0, 1)}]
     (chunk,) = await poll(consumer)
     source = SourcePartition(*CLICKS)
     consumer._polled[source] = (2, 2)
@@ -216,7 +326,7 @@ async def test_a_partition_never_polled_is_taken_to_lag(consumer: ScriptedConsum
 
 
 async def test_only_finished_chunks_are_committed(consumer: ScriptedConsumer) -> None:
-    consumer.script = [{CLICKS: records(CLICKS, *range(6))}]
+    consumer.script = [{CLICKS: records(*range(6))}]
     first, second = await poll(consumer)
     consumer.finish(second)
     assert consumer._filter_committable_offsets(consumer._filter_tps_with_pending_acks()) == {}
@@ -257,8 +367,8 @@ class Drain:
 
 async def test_polls_are_handed_on_whole_and_in_order(consumer: ScriptedConsumer) -> None:
     consumer.script = [
-        {CLICKS: records(CLICKS, *range(4)), ORDERS: records(ORDERS, 0)},
-        {CLICKS: records(CLICKS, 4, 5)},
+        {CLICKS: records(*range(4)), ORDERS: records(0)},
+        {CLICKS: records(4, 5)},
     ]
     drain = Drain(consumer)
     await drain.run()
@@ -272,7 +382,7 @@ async def test_polls_are_handed_on_whole_and_in_order(consumer: ScriptedConsumer
 
 
 async def test_a_rebalance_breaks_off_what_waits_to_be_handed_on(consumer: ScriptedConsumer) -> None:
-    consumer.script = [{CLICKS: records(CLICKS, *range(9))}]
+    consumer.script = [{CLICKS: records(*range(9))}]
     drain = Drain(consumer)
     drain.hold = asyncio.Event()
     running = asyncio.ensure_future(drain.run())
@@ -280,14 +390,14 @@ async def test_a_rebalance_breaks_off_what_waits_to_be_handed_on(consumer: Scrip
     consumer.stop_flow()
     await consumer.perform_seek()
     consumer.resume_flow()
-    consumer.script = [{CLICKS: records(CLICKS, 0, 1)}]
+    consumer.script = [{CLICKS: records(0, 1)}]
     drain.hold = None
     await running
     assert shape(drain.taken) == [("clickstream", [0, 1, 2]), ("clickstream", [0, 1])]
 
 
 async def test_what_a_callback_raises_ends_the_loop(consumer: ScriptedConsumer) -> None:
-    consumer.script = [{CLICKS: records(CLICKS, 0)}]
+    consumer.script = [{CLICKS: records(0)}]
     drain = Drain(consumer)
 
     async def fail(message: Any) -> None:

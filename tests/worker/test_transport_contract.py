@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import faust
 import pytest
+from aiokafka import TopicPartition
 from aiokafka.producer.message_accumulator import BatchBuilder
 from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
@@ -17,10 +18,12 @@ from mode.services import ServiceTask
 from stream_app.settings import Settings
 from stream_app.worker.app import create_app
 from stream_app.worker.assignor import EvenAssignor
+from stream_app.worker.fetching import RawFetcher, RawRecords
 from stream_app.worker.offsets import SourcePartition
 from stream_app.worker.recovery import BulkRecovery, BulkTableManager
 from stream_app.worker.transport import (
     FETCH_MIN_BYTES,
+    FETCH_MOST_BYTES,
     FETCH_WAIT_MS,
     BatchConsumer,
     BatchConsumerThread,
@@ -28,7 +31,7 @@ from stream_app.worker.transport import (
 )
 
 OVERRIDDEN = {
-    BatchConsumerThread: ["_create_worker_consumer", "getmany"],
+    BatchConsumerThread: ["_create_worker_consumer", "on_start", "getmany", "assignment"],
     BatchConsumer: [
         "_new_consumer_thread",
         "getmany",
@@ -44,6 +47,8 @@ OVERRIDDEN = {
     BulkRecovery: ["_restart_recovery"],
     BulkTableManager: ["recovery"],
     EvenAssignor: ["_perform_assignment"],
+    RawFetcher: ["fetched_records", "_get_actions_per_node"],
+    RawRecords: ["_unpack_records"],
 }
 
 
@@ -133,11 +138,52 @@ def test_a_fetch_waits_no_longer_than_we_say(monkeypatch: pytest.MonkeyPatch) ->
     start = inspect.getsource(driver.aiokafka.AIOKafkaConsumer.start)
     assert "fetch_max_wait_ms=self._fetch_max_wait_ms" in start
     assert "fetch_min_bytes=self._fetch_min_bytes" in start
+    assert "fetch_max_bytes=self._fetch_max_bytes" in start
     made = SimpleNamespace(_fetch_max_wait_ms=1500)
     monkeypatch.setattr(driver.AIOKafkaConsumerThread, "_create_worker_consumer", lambda *_: made)
     thread = BatchConsumerThread.__new__(BatchConsumerThread)
     consumer = thread._create_worker_consumer(None)
     assert (consumer._fetch_min_bytes, consumer._fetch_max_wait_ms) == (FETCH_MIN_BYTES, FETCH_WAIT_MS)
+    assert consumer._fetch_max_bytes == FETCH_MOST_BYTES
+
+
+def test_polls_go_from_faust_to_our_fetcher_as_they_are() -> None:
+    polled = inspect.getsource(driver.AIOKafkaConsumerThread.getmany)
+    assert "self._fetch_records,\n            _consumer,\n            active_partitions," in polled
+    fetched = inspect.getsource(driver.AIOKafkaConsumerThread._fetch_records)
+    assert "await fetcher.fetched_records(\n                    active_partitions," in fetched
+    assert "fetcher = consumer._fetcher" in fetched
+    assert "await self._consumer.start()" in inspect.getsource(driver.AIOKafkaConsumerThread.on_start)
+
+
+async def test_a_started_thread_fetches_raw_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    consumer, fetching_raw = object(), []
+
+    async def start(thread: BatchConsumerThread) -> None:
+        thread._consumer = consumer
+
+    async def fetch_raw(started: object) -> None:
+        fetching_raw.append(started)
+
+    monkeypatch.setattr(driver.AIOKafkaConsumerThread, "on_start", start)
+    monkeypatch.setattr("stream_app.worker.transport.fetch_raw", fetch_raw)
+    await BatchConsumerThread.__new__(BatchConsumerThread).on_start()
+    assert fetching_raw == [consumer]
+
+
+def test_the_assignment_is_made_into_fausts_once() -> None:
+    assigned = frozenset({TopicPartition("orders", 0), TopicPartition("orders", 1)})
+    thread = BatchConsumerThread.__new__(BatchConsumerThread)
+    thread._consumer = SimpleNamespace(assignment=lambda: assigned)
+    first = thread.assignment()
+    assert first == assigned
+    assert {type(tp) for tp in first} == {TP}
+    assert thread.assignment() is first
+    assigned = frozenset({TopicPartition("orders", 2)})
+    assert thread.assignment() == {TP("orders", 2)}
+    # Whoever asks cannot change it; and it is asked for once for every partition that is committed.
+    assert isinstance(first, frozenset)
+    assert "if tp in self.assignment()" in inspect.getsource(driver.AIOKafkaConsumerThread._commit)
 
 
 def test_faust_and_our_partitions_are_interchangeable_keys() -> None:
