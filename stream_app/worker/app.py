@@ -20,7 +20,7 @@ HEARTBEATS_PER_SESSION = 5
 COMMIT_SECONDS = 1.0
 FETCH_BYTES = 1 << 20
 """Of one partition in one fetch: what lies between broker and buffer is bounded by this times the partitions. Brokers
-allow batches of 1 MB, and a fetch whose partitions begin with larger batches than this brings one of them and nothing of
+allow batches of 1 MB, and a fetch whose partitions begin with larger batches than this brings one of them and none of
 the others: the merge of a hundred partitions then gives up waiting for one after the other."""
 
 QUEUED_CHUNKS = 4_096

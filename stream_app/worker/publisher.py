@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError
 from stream_app.adapters.clients import client_arguments
 from stream_app.settings import Settings
 from stream_app.wire.partition import partition_of
-from stream_app.worker.outgoing import Outgoing
+from stream_app.worker.outgoing import Header, Outgoing
 
 MAX_BATCH_BYTES = 900_000
 """Below the brokers' default `message.max.bytes` of 1,048,588, which bounds a batch."""
@@ -78,12 +78,14 @@ class Publisher:
             At least one was not.
         """
         batches: dict[tuple[str, int], list[Any]] = {}
-        for record in records:
-            partition = record.partition
+        counts, now_ms = self._partition_counts, self._now_ms()
+        for topic, partition, key, value, headers, timestamp_ms in records:
             if partition is None:
-                count = await self._partition_count(record.topic)
-                partition = partition_of(record.key, count) if record.key is not None else 0
-            self._append(batches.setdefault((record.topic, partition), []), record)
+                count = counts.get(topic) or await self._partition_count(topic)
+                partition = partition_of(key, count) if key is not None else 0  # noqa: PLW2901 - as it is sent
+            builders = batches.setdefault((topic, partition), [])
+            at_ms = None if timestamp_ms is None else min(timestamp_ms, now_ms)
+            self._append(builders, topic, key, value, list(headers), at_ms)
         pending: list[Awaitable[Any]] = []
         for (topic, partition), builders in batches.items():
             pending += [await self._submit(builder, topic, partition) for builder in builders]
@@ -98,8 +100,9 @@ class Publisher:
             At least one was not acknowledged.
         """
         builders: list[Any] = []
+        no_headers: list[Header] = []
         for key, value in records:
-            self._append(builders, Outgoing(topic, partition, key, value))
+            self._append(builders, topic, key, value, no_headers, None)
         # Sizes are read before sending: a sent builder no longer tells.
         counts = [builder.record_count() for builder in builders]
         pending = [await self._submit(builder, topic, partition) for builder in builders]
@@ -110,19 +113,22 @@ class Publisher:
             following = result.offset + count
         return WrittenRange(first, following, is_unbroken)
 
-    def _append(self, builders: list[Any], record: Outgoing) -> None:
-        timestamp_ms = None if record.timestamp_ms is None else min(record.timestamp_ms, self._now_ms())
+    def _append(
+        self,
+        builders: list[Any],
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: list[Header],
+        timestamp_ms: int | None,
+    ) -> None:
         for _ in range(2):
             if builders:
-                taken = builders[-1].append(
-                    timestamp=timestamp_ms, key=record.key, value=record.value, headers=list(record.headers)
-                )
+                taken = builders[-1].append(timestamp=timestamp_ms, key=key, value=value, headers=headers)
                 if taken is not None:
                     return
             builders.append(self._producer.create_batch())
-        raise PublishError(
-            f"A record of {len(record.value or b''):,} bytes does not fit into a batch for {record.topic}."
-        )
+        raise PublishError(f"A record of {len(value or b''):,} bytes does not fit into a batch for {topic}.")
 
     async def _submit(self, builder: Any, topic: str, partition: int) -> Awaitable[Any]:
         try:
