@@ -348,7 +348,8 @@ async def pure_states(settings: Settings) -> dict[int, Shard]:
             if not isinstance(entry, Record):
                 continue
             if record.key == entry.customer_id.encode():
-                aligners[record.partition].push(lane, [Item(entry.at_ms, lane, record.offset, entry, record, None)])
+                item = Item(entry.at_ms, lane, record.offset, entry, (record,), None, entry.at_ms)
+                aligners[record.partition].push(lane, [item])
     for number, shard in shards.items():
         entries = [item.entry for item in aligners[number].release(10**9, (), 0).items]
         engine.process(shard, entries)

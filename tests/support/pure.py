@@ -91,7 +91,7 @@ class PureRun:
             is_misrouted = record.key != key or home != record.partition
             if is_misrouted:
                 self.misrouted.add((role.value, record.partition, record.offset))
-            yield home, Item(entry.at_ms, lane, record.offset, entry, None, None), is_misrouted
+            yield home, Item(entry.at_ms, lane, record.offset, entry, (record,), None, entry.at_ms), is_misrouted
 
 
 def fingerprint(*parts: object) -> bytes:
