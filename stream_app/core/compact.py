@@ -56,7 +56,7 @@ def singles(values: tuple[float, ...]) -> tuple[float, ...]:
 
 def short(value: float | tuple[float, ...]) -> Any:
     """Return a number in the shortest form that msgpack has of it; a tuple of numbers as a list of such."""
-    return [_short(each) for each in value] if isinstance(value, tuple) else _short(value)
+    return _short_tuple(value) if isinstance(value, tuple) else _short(value)
 
 
 def _short(value: float) -> Any:
@@ -66,6 +66,21 @@ def _short(value: float) -> Any:
         return int(value)
     packed = _pack_single(_SINGLE_MARK, value)
     return msgspec.Raw(packed) if _unpack_single(packed)[1] == value else value
+
+
+def _short_tuple(values: tuple[float, ...]) -> list[Any]:
+    try:
+        # Where all are of single precision, as what is noted at draws is, they are found to be so at once.
+        if singles(values) == values:
+            return [
+                int(value)
+                if -_LARGEST_WHOLE < value < _LARGEST_WHOLE and value == int(value)
+                else msgspec.Raw(_pack_single(_SINGLE_MARK, value))
+                for value in values
+            ]
+    except OverflowError:
+        pass  # a number beyond single precision: each as it can be
+    return [_short(value) for value in values]
 
 
 def join(texts: tuple[str, ...]) -> str | tuple[str, ...]:
@@ -88,8 +103,10 @@ def split(joined: str | tuple[str, ...]) -> tuple[str, ...]:
     """Return the texts that were joined."""
     if not isinstance(joined, str):
         return joined
-    head, *texts = joined.split(_NUL)
-    return tuple([head + text for text in texts]) if head else tuple(texts)
+    end = joined.find(_NUL)
+    if end > 0:
+        joined = joined.replace(_NUL, _NUL + joined[:end])
+    return tuple(joined.split(_NUL)[1:])
 
 
 class Rows(Generic[S]):

@@ -1,6 +1,7 @@
 """Customer states of versions 1 and 2, which are read for good and no longer written.
 
-Both kept decayed counts of clicks as floats; they are rounded once to the steps in which they are counted now.
+Both kept decayed counts of clicks as floats, and scores in double precision: these are rounded once, to the steps and
+to the seven digits in which they are kept now.
 """
 
 from struct import Struct
@@ -9,6 +10,7 @@ from typing import Final
 import msgspec
 
 from stream_app.core.folds.orders import SINGLES
+from stream_app.core.folds.singles import Singles
 from stream_app.core.ledger import Ledger
 from stream_app.core.packed import PackedLedger, PackedObservations
 from stream_app.core.sources import ring_of_first_version
@@ -111,6 +113,9 @@ class StateRow(msgspec.Struct, array_like=True, gc=False):
     further: list[FurtherObservation] | None = None
 
 
+SCORES: Final = Singles(("probability", "published", "week_ago", "next_week"))
+"""What is kept of scores."""
+
 _decode_first = msgspec.msgpack.Decoder(FirstState).decode
 _decode_second = msgspec.msgpack.Decoder(StateRow).decode
 _decode_orders = msgspec.msgpack.Decoder(OrdersState).decode
@@ -131,7 +136,7 @@ def decode_1(body: bytes | memoryview) -> CustomerState:
         read.sources, read.orders, _clicks_of(read.clicks), read.reviews, read.profile, read.contact, read.pending
     )
     state.next_look_ms, state.cart_due_ms, state.erased_ms = read.next_look_ms, read.cart_due_ms, read.erased_ms
-    state.score, state.ledger, state.further = read.score, read.ledger, read.further
+    state.score, state.ledger, state.further = _rounded(read.score), read.ledger, read.further
     return state
 
 
@@ -142,7 +147,7 @@ def decode_2(body: bytes | memoryview) -> CustomerState:
         read.sources, _orders_of(read.orders), _clicks_of(read.clicks), read.reviews, read.profile, read.contact
     )
     state.next_look_ms, state.cart_due_ms, state.erased_ms = read.next_look_ms, read.cart_due_ms, read.erased_ms
-    state.score, state.further = read.score, read.further
+    state.score, state.further = _rounded(read.score), read.further
     state.packed_pending, state.packed_ledger = read.pending, read.ledger
     return state
 
@@ -154,6 +159,12 @@ def _orders_of(row: OrdersRow | None) -> OrdersState | None:
     if len(block) != _block_bytes:
         return _decode_orders(block)
     return OrdersState(*_unpack(block), *others)
+
+
+def _rounded(score: ScoreState | None) -> ScoreState | None:
+    if score is not None:
+        SCORES.round(score)
+    return score
 
 
 def _clicks_of(row: FloatClicks | None) -> ClicksState | None:

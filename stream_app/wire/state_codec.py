@@ -4,8 +4,9 @@ Fields of state structs may only be appended, each with a default, so that every
 structs. A change that appending cannot express takes a new version, and its decoder stays for good.
 
 Version 1 wrote every struct as it is. Version 2 packed what most events leave alone (`core.packed`), which since then
-comes and goes as bytes. Version 3 packs numbers into blocks and counts clicks in whole steps (`wire.state_rows`): read
-from older states (`wire.older_states`), these counts are rounded once, by half a thousandth at most.
+comes and goes as bytes. Version 3 packs numbers into blocks and counts clicks in whole steps (`wire.state_rows`): of
+older states (`wire.older_states`), these counts are rounded once, by half a thousandth at most, and scores to seven
+digits.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,7 +30,8 @@ class StateCodecError(ValueError):
 def encode_state(state: CustomerState) -> bytes:
     """Return the bytes of a state; the inverse of `decode_state`.
 
-    What the orders count is kept in single precision, to which `core.folds.orders` rounds.
+    What the orders count and what was scored is kept in single precision, to which `core.folds.orders` and
+    `engine.concluding` round.
     """
     return _PREFIX + _encode(row_of(state))
 

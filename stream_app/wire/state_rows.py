@@ -1,7 +1,6 @@
-"""A customer's state as version 3 writes it: numbers that seldom change their size in blocks, times near each other.
+"""A customer's state as version 3 writes it: orders and scores as blocks of numbers, times of clicks as distances.
 
-What a block does not hold (huge counts, numbers of more digits) is written as its struct instead, so every state comes
-back as it was. Times in a block take six bytes.
+What a block does not hold, as huge counts, is written as its struct instead.
 """
 
 from operator import itemgetter
@@ -176,28 +175,29 @@ def _times_from_last(clicks: ClicksState) -> list[Any]:
 
 
 def block_of_score(score: ScoreState) -> bytes | ScoreState:
-    """Return everything but the version of the model; the score itself where it does not fit."""
+    """Return everything but the version of the model; the score itself where it does not fit.
+
+    Probabilities are kept in single precision, to which they are rounded when they are concluded.
+    """
     at_ms, probability, tier, published_ms, published, _, week_ms, week, next_ms, following = _astuple(score)
     if week_ms > at_ms or next_ms > at_ms:
         return score
-    numbers = (
-        at_ms & _LOW,
-        at_ms >> 32,
-        tier,
-        probability,
-        published_ms & _LOW,
-        published_ms >> 32,
-        published,
-        at_ms - week_ms + 1 if week_ms else 0,
-        week,
-        at_ms - next_ms + 1 if next_ms else 0,
-        following,
-    )
     try:
-        block = _pack_score(*numbers)
+        return _pack_score(
+            at_ms & _LOW,
+            at_ms >> 32,
+            tier,
+            probability,
+            published_ms & _LOW,
+            published_ms >> 32,
+            published,
+            at_ms - week_ms + 1 if week_ms else 0,
+            week,
+            at_ms - next_ms + 1 if next_ms else 0,
+            following,
+        )
     except (error, OverflowError):
         return score
-    return block if _unpack_score(block) == numbers else score
 
 
 def _score_of(block: bytes, model_version: str) -> ScoreState:

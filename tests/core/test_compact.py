@@ -1,5 +1,5 @@
 import msgspec
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stream_app.core.compact import Rows, distance, join, short, single, singles, split, time_at

@@ -8,9 +8,11 @@ from typing import Any, get_args, get_origin
 import msgspec
 from hypothesis import strategies as st
 
+from stream_app.core.compact import single
 from stream_app.core.folds.orders import SINGLES
 from stream_app.core.names import KNOWN
-from stream_app.core.state import CustomerState, OrdersState
+from stream_app.core.state import CustomerState, OrdersState, ScoreState
+from stream_app.wire.older_states import SCORES
 
 _NOW_MS = 1_780_000_000_000
 _FLOATS = (0.0, -0.0, 1.0, -1.0, 7.0, 2.0**31, -(2.0**53), 0.1, 1e-300, float("inf"))
@@ -21,7 +23,7 @@ _LAZY = frozenset({"packed_pending", "packed_ledger", "history"})
 
 
 def customer_states() -> st.SearchStrategy[CustomerState]:
-    """Return states of every shape; times may be anything, counts of orders are as the fold rounds them."""
+    """Return states of every shape; times may be anything, numbers are rounded as the engine does."""
     return st.integers(0, 2**32).map(lambda seed: _of_struct(Random(seed), CustomerState))
 
 
@@ -39,6 +41,9 @@ def _of_struct(random: Random, kind: Any) -> Any:
         for name in SINGLES.names:
             setattr(made, name, max(-1e30, min(getattr(made, name), 1e30)))
         SINGLES.round(made)
+    if kind is ScoreState:
+        for name in SCORES.names:
+            setattr(made, name, single(max(-1e30, min(getattr(made, name), 1e30))))
     return made
 
 
