@@ -34,6 +34,9 @@ def test_distances_lead_back_and_never_stays_never(at_ms: int, from_ms: int) -> 
     assert (distance(at_ms, from_ms) == 0) == (at_ms == 0)
 
 
+@example(value=1e300)
+@example(value=float(2**100))
+@example(value=float("inf"))
 @given(
     value=st.floats(allow_nan=False) | st.integers(-(2**33), 2**33).map(float) | st.floats(width=32, allow_nan=False)
 )
