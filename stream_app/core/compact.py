@@ -19,8 +19,6 @@ FLOATS = (float, tuple[float, ...], tuple[float, float])
 """Types of fields that hold numbers for `short`."""
 _LARGEST_WHOLE = float(2**31)
 """Beyond, an integer is no shorter than the float."""
-_NUL = "\0"
-_DIGITS = "0123456789"
 _SINGLE_MARK = 0xCA
 """Of msgpack, before a float of single precision."""
 _SINGLE = Struct(">Bf")
@@ -81,32 +79,6 @@ def _short_tuple(values: tuple[float, ...]) -> list[Any]:
     except OverflowError:
         pass  # a number beyond single precision: each as it can be
     return [_short(value) for value in values]
-
-
-def join(texts: tuple[str, ...]) -> str | tuple[str, ...]:
-    """Return texts as one, in which what all begin with stands once if digits follow it; as they are if one has a NUL.
-
-    Product ids and the like: `split` gives them back.
-    """
-    if not texts:
-        return ""
-    joined, count = _NUL + _NUL.join(texts), len(texts)
-    if joined.count(_NUL) != count:
-        return texts
-    head = texts[0].rstrip(_DIGITS)
-    if head and joined.count(_NUL + head) == count:
-        return head + joined.replace(_NUL + head, _NUL)
-    return joined
-
-
-def split(joined: str | tuple[str, ...]) -> tuple[str, ...]:
-    """Return the texts that were joined."""
-    if not isinstance(joined, str):
-        return joined
-    end = joined.find(_NUL)
-    if end > 0:
-        joined = joined.replace(_NUL, _NUL + joined[:end])
-    return tuple(joined.split(_NUL)[1:])
 
 
 class Rows(Generic[S]):

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from stream_app.core.compact import distance, join, split, time_at
+from stream_app.core.compact import distance, time_at
 from stream_app.core.names import full_name, short_name
 from stream_app.core.packed import PackedLedger, PackedObservations
 from stream_app.core.state import (
@@ -42,12 +42,9 @@ _to_orders: Final = itemgetter(
 _SCORE: Final = Struct("<IHbfIHfIfIf")
 _LOW: Final = 0xFFFF_FFFF
 """Of a time; sixteen bits are above."""
-_FIRST, _LAST, _DECAYED, _STARTED, _SCORED, _PRODUCTS, _CART = map(
+_FIRST, _LAST, _DECAYED, _STARTED, _SCORED, _CART = map(
     ClicksState.__struct_fields__.index,
-    (
-        *("first_ms", "last_ms", "decayed_at_ms", "session_started_ms", "scored_ms", "recent_products"),
-        "last_cart_ms",
-    ),
+    ("first_ms", "last_ms", "decayed_at_ms", "session_started_ms", "scored_ms", "last_cart_ms"),
 )
 
 _pack_orders, _unpack_orders, _orders_bytes = _ORDERS.pack, _ORDERS.unpack, _ORDERS.size
@@ -60,18 +57,16 @@ class CustomerRow(msgspec.Struct, array_like=True, gc=False):
 
     sources: SourceState
     orders: bytes | OrdersState | None = None
+    bought: tuple[str, ...] = ()
+    """Recent products of orders in a block."""
     clicks: ClicksState | None = None
-    """Without its products; its times count back from the last click."""
+    """Its times count back from the last click."""
     reviews: ReviewsState | None = None
     profile: ProfileState | None = None
     contact: ContactState | None = None
     score: bytes | ScoreState | None = None
     model_version: str = ""
     """Of a score in a block, as `core.names` shortens it."""
-    products: str | tuple[str, ...] = ""
-    """Recent products of the orders and then of the clicks, joined."""
-    bought: int = 0
-    """How many of them are of the orders."""
     next_look_ms: int = 0
     pending: PackedObservations | None = None
     ledger: PackedLedger | None = None
@@ -84,19 +79,16 @@ def row_of(state: CustomerState) -> tuple[Any, ...]:
     """Return the fields of the `CustomerRow` of a state."""
     orders, clicks, score = state.orders, state.clicks, state.score
     pending, ledger = state.packed()
-    bought = orders.recent_products if orders is not None else ()
-    seen = clicks.recent_products if clicks is not None else ()
     return (
         state.sources,
         block_of_orders(orders) if orders is not None else None,
+        orders.recent_products if orders is not None else (),
         _times_from_last(clicks) if clicks is not None else None,
         state.reviews,
         state.profile,
         state.contact,
         block_of_score(score) if score is not None else None,
         short_name(score.model_version) if score is not None else "",
-        join(bought + seen),
-        len(bought),
         state.next_look_ms,
         pending,
         ledger,
@@ -109,10 +101,9 @@ def row_of(state: CustomerState) -> tuple[Any, ...]:
 def state_of(row: CustomerRow) -> CustomerState:
     """Return the state of a row, which may be changed by it; raises msgspec.ValidationError for damaged blocks."""
     orders, clicks, score = row.orders, row.clicks, row.score
-    products, bought = split(row.products), row.bought
     try:
         if isinstance(orders, bytes):
-            orders = _orders_of(orders, products[:bought])
+            orders = _orders_of(orders, row.bought)
         if isinstance(score, bytes):
             score = _score_of(score, row.model_version)
     except (error, ValueError) as problem:
@@ -123,7 +114,6 @@ def state_of(row: CustomerRow) -> CustomerState:
         clicks.decayed_at_ms = last_ms - clicks.decayed_at_ms
         clicks.session_started_ms = last_ms - clicks.session_started_ms
         clicks.scored_ms = last_ms - clicks.scored_ms
-        clicks.recent_products = products[bought:]
         if clicks.last_cart_ms:
             clicks.last_cart_ms = time_at(-clicks.last_cart_ms, last_ms)
     return CustomerState(
@@ -167,7 +157,6 @@ def _times_from_last(clicks: ClicksState) -> list[Any]:
     row[_DECAYED] = last_ms - row[_DECAYED]
     row[_STARTED] = last_ms - row[_STARTED]
     row[_SCORED] = last_ms - row[_SCORED]
-    row[_PRODUCTS] = ()
     cart_ms = row[_CART]
     if cart_ms:
         row[_CART] = -distance(cart_ms, last_ms)

@@ -2,7 +2,7 @@ import msgspec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from stream_app.core.compact import Rows, distance, join, short, single, singles, split, time_at
+from stream_app.core.compact import Rows, distance, short, single, singles, time_at
 from stream_app.core.names import NameReader, NameWriter
 
 _TIMES = st.integers(0, 2**45)
@@ -56,21 +56,6 @@ def test_rounding_to_single_precision_is_rounding_once(values: tuple[float, ...]
     assert all(
         abs(after - before) <= abs(before) * 2**-24 + 1e-45 for before, after in zip(values, rounded, strict=True)
     )
-
-
-@given(
-    texts=st.lists(st.text(alphabet="sk-12\0é", max_size=6) | st.integers(0, 999).map("sku-{}".format), max_size=6).map(
-        tuple
-    )
-)
-def test_joined_texts_come_apart_again(texts: tuple[str, ...]) -> None:
-    stored = msgspec.msgpack.encode(join(texts))
-    assert split(msgspec.msgpack.decode(stored, type=str | tuple[str, ...])) == texts
-
-
-def test_what_product_ids_begin_with_is_stored_once() -> None:
-    assert join(("sku-12", "sku-345", "sku-6")) == "sku-\x0012\x00345\x006"
-    assert join(("sku-12", "toy-3")) == "\0sku-12\0toy-3"
 
 
 @given(structs=_STRUCTS, from_ms=_TIMES)

@@ -132,7 +132,7 @@ def test_waiting_observations_survive_however_many_there_are(seed: int, count: i
 
 def test_rows_have_a_place_for_every_part() -> None:
     parts = {field.encode_name for field in msgspec.structs.fields(CustomerState)} - {"packed_pending", "packed_ledger"}
-    assert set(CustomerRow.__struct_fields__) - {"model_version", "products", "bought"} == parts
+    assert set(CustomerRow.__struct_fields__) - {"model_version", "bought"} == parts
 
 
 @pytest.mark.parametrize("damaged", [b"\1", b"\1" * 300])
