@@ -110,6 +110,19 @@ def test_each_row_is_scored_by_the_model_of_its_segment(model: str) -> None:
     assert scorer.explain(_ROWS[0])
 
 
+@pytest.mark.parametrize("model", ["adagrad", "mlp"])
+def test_the_account_of_a_block_is_that_of_its_rows(model: str) -> None:
+    snapshot = _snapshot({SEGMENTS[1]: model, SEGMENTS[5]: model}, model)
+    scorer = scorer_of(decode_snapshot(encode_snapshot(snapshot)))
+    rows, languages = _ROWS[:60], ["en", "zh"] * 30
+
+    accounts = scorer.account(rows, languages)
+
+    assert [account.interval for account in accounts] == [scorer.interval(row) for row in rows]
+    told = [tuple(reason.as_contract() for reason in account.reasons) for account in accounts]
+    assert told == [scorer.explain(row, language) for row, language in zip(rows, languages, strict=True)]
+
+
 def test_without_a_selection_nothing_is_paid() -> None:
     assert type(scorer_of(_snapshot({}))) is SnapshotScorer
 
