@@ -106,6 +106,9 @@ class RawFetcher(Fetcher):  # type: ignore[misc]
     """aiokafka's fetcher, whose polls bring raw records, and of each partition as many as is said."""
 
     _is_woken = False
+    _begun_with: Any = None
+    _unfed: set[TopicPartition] | frozenset[TopicPartition] = frozenset()
+    """Partitions of which nothing was fetched yet, though there may be something."""
 
     def wake(self) -> None:
         """Let the poll that waits, or else the next one that would, return at once; call it in the fetcher's thread."""
@@ -152,7 +155,11 @@ class RawFetcher(Fetcher):  # type: ignore[misc]
             timeout = max(0, timeout - (time.monotonic() - begun))
 
     def _get_actions_per_node(self, assignment: Any) -> Any:
-        self._prefetch_backoff = PAUSE_SECONDS_PER_PARTITION * len(assignment.tps)
+        if assignment is not self._begun_with:
+            self._begun_with, self._unfed = assignment, assignment.tps
+        self._unfed = {tp for tp in self._unfed if tp not in self._records and _may_lag(assignment.state_value(tp))}
+        # Without a pause at first: the merge already waits for those that did not fit into the first answer.
+        self._prefetch_backoff = 0.0 if self._unfed else PAUSE_SECONDS_PER_PARTITION * len(assignment.tps)
         return super()._get_actions_per_node(assignment)
 
     def _drain(self, partitions: Mapping[TopicPartition, int], max_records: int | None) -> Polled:
@@ -212,6 +219,12 @@ async def fetch_raw(consumer: AIOKafkaConsumer) -> None:
         isolation_level=consumer._isolation_level,  # noqa: SLF001
         client_rack=consumer._client_rack,  # noqa: SLF001
     )
+
+
+def _may_lag(state: Any) -> bool:
+    if state.paused:
+        return False
+    return not state.has_valid_position or state.highwater is None or state.position < state.highwater
 
 
 def _take(fetched: FetchResult, tp: TopicPartition, most: int) -> list[Any]:

@@ -322,12 +322,41 @@ async def test_the_critical_error_of_a_group_reaches_the_poll(setting: Setting) 
         await asyncio.wait_for(polling, 5)
 
 
-async def test_fetches_pause_by_the_number_of_partitions(setting: Setting) -> None:
+@pytest.mark.parametrize("other", ["fetched", "paused", "read to its end"])
+async def test_fetches_pause_by_the_number_of_partitions_once_something_was_fetched_of_each(
+    setting: Setting, other: str
+) -> None:
     assignment = setting.subscriptions.subscription.assignment
+    state = assignment.state_value(OTHER)
+
+    def pause() -> float:
+        setting.fetcher._get_actions_per_node(assignment)
+        seconds: float = setting.fetcher._prefetch_backoff
+        return seconds
+
+    assert pause() == 0
     setting.fetched(PLACE, 2, backoff=60)
     *_, timeout, _, _ = setting.fetcher._get_actions_per_node(assignment)
     assert timeout == pytest.approx(60, abs=1)
-    assert setting.fetcher._prefetch_backoff == 2 * PAUSE_SECONDS_PER_PARTITION
+    state.seek(4)
+    assert pause() == 0, "it is not known where the other one ends"
+    state.highwater = 5
+    assert pause() == 0
+    if other == "fetched":
+        setting.fetched(OTHER, 1)
+    elif other == "paused":
+        state.pause()
+    else:
+        state.highwater = 4
+    assert pause() == 2 * PAUSE_SECONDS_PER_PARTITION
+    # And from then on, whoever has to be fetched again.
+    state.highwater = 9
+    setting.fetcher._records.clear()
+    assert pause() == 2 * PAUSE_SECONDS_PER_PARTITION
+    setting.subscriptions.unsubscribe()
+    setting.subscriptions.assign_from_user([PLACE])
+    assignment = setting.subscriptions.subscription.assignment
+    assert pause() == 0, "a new assignment begins anew"
     made = inspect.getsource(Fetcher._proc_fetch_request)
     assert "backoff=self._prefetch_backoff" in made
     assert "partition_records=partition_records" in made
