@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_app.core.effects import TrainingExample
+from stream_app.core.packing import in_single
 from stream_app.evaluation.measures import measures
 from stream_app.evaluation.reporting import KINDS, TEST_SHARE
 from stream_app.evaluation.running import Observed, PassResult
@@ -169,7 +170,7 @@ def run_model(
         if len(rows):
             features = observed.features[rows].astype(np.float32)
             clock = thread_time()
-            probability[rows] = model.predict(features)
+            probability[rows] = in_single(model.predict(features))
             predicting += thread_time() - clock
             predicted += len(rows)
         if show is not None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from stream_app.core.effects import TrainingExample
 from stream_app.core.features import FEATURE_NAMES, FEATURES_HASH
-from stream_app.core.packing import unpack
+from stream_app.core.packing import in_single, unpack
 from stream_app.learning.learner import Learner
 from stream_app.learning.scorer import PRIOR_VERSION, PriorScorer, Scorer, SnapshotScorer
 
@@ -82,7 +82,7 @@ def serve_again(
         scorer: Scorer = PriorScorer(learner.horizon_days) if is_prior else SnapshotScorer(learner.snapshot())
         rows = np.array([unpack(examples[index].features, len(FEATURE_NAMES)) for index in chosen], dtype=np.float32)
         indexes = np.array(chosen, dtype=np.intp)
-        served[indexes] = scorer.score(rows)
+        served[indexes] = in_single(scorer.score(rows))
         yield ServedBlock(indexes, rows, served[indexes], scorer)
 
 
