@@ -24,7 +24,7 @@ from stream_app.engine.shard import Shard, StateStore
 
 Ask = Callable[[Shard, str, CustomerState, int, str, int, Observation | None, str, Block, Effects], None]
 FireDue = Callable[[Shard, int, Block, Effects], None]
-OneByOne = Callable[[Shard, ClickRun, int, int, int | None, Block, Effects], None]
+ProcessOne = Callable[[Shard, Record, int, int | None, Block, Effects], None]
 
 _CLICKS = (Click, ClickEvent)
 
@@ -42,18 +42,18 @@ class Bursts:
         Collects a point that asks for a score.
     fire_due
         Fires what is due by a moment.
-    one_by_one
-        Applies the clicks of a run from an index on in the general way.
+    process_one
+        Applies a record, of the entry at an index, in the general way.
     """
 
     def __init__(
-        self, policy: EnginePolicy, applier: Applier, ask: Ask, fire_due: FireDue, one_by_one: OneByOne
+        self, policy: EnginePolicy, applier: Applier, ask: Ask, fire_due: FireDue, process_one: ProcessOne
     ) -> None:
         self._policy = policy
         self._applier = applier
         self._ask = ask
         self._fire_due = fire_due
-        self._one_by_one = one_by_one
+        self._process_one = process_one
         self._label_delay_ms = policy.horizon_days * DAY_MS + policy.allowed_lateness_ms
 
     def take(
@@ -143,8 +143,8 @@ class Bursts:
                     break
                 if calm_until_ms <= last_ms:
                     break
-        if done < count:
-            self._one_by_one(shard, run, done, index, hold_ms, block, effects)
+        for place in range(done, count):
+            self._process_one(shard, run.record(place), index, hold_ms, block, effects)
 
     def _fold_calm(self, shard: Shard, run: ClickRun, first: int, state: CustomerState, effects: Effects) -> int:
         """Fold what goes on with the visit from a click on, in one loop; return where that ends, 0 if nothing does."""

@@ -65,7 +65,7 @@ class Engine:
         self.policy = policy
         self._applier = Applier(policy, sentiment)
         self._concluder = Concluder(policy, decider, scorer)
-        self._bursts = Bursts(policy, self._applier, self._ask, self._fire_due, self._one_by_one)
+        self._bursts = Bursts(policy, self._applier, self._ask, self._fire_due, self._process_one)
         self._label_delay_ms = policy.horizon_days * DAY_MS + policy.allowed_lateness_ms
 
     @property
@@ -143,13 +143,6 @@ class Engine:
         Must come before anything else happens to the shards, but for further folding.
         """
         self._concluder.settle_all(folded)
-
-    def _one_by_one(
-        self, shard: Shard, run: ClickRun, first: int, index: int, hold_ms: int | None, block: Block, effects: Effects
-    ) -> None:
-        """Apply the clicks of a run from one on as the single records that they are."""
-        for place in range(first, len(run.clicks)):
-            self._process_one(shard, run.record(place), index, hold_ms, block, effects)
 
     def _process_one(
         self, shard: Shard, entry: Record | TimePassed, index: int, hold_ms: int | None, block: Block, effects: Effects
