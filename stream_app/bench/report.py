@@ -71,4 +71,4 @@ def _number(value: Any) -> str:
 
 
 def _or_dash(value: float | None) -> str:
-    return "-" if value is None else f"{value:,}"
+    return "-" if value is None else f"{round(value, 2):,}"

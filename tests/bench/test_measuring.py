@@ -115,6 +115,11 @@ def test_each_process_of_a_contender_must_have_said_so(tmp_path: Path) -> None:
     assert not alone.all_said("owns")
 
 
+def test_the_mean_of_two_rounds_keeps_to_its_column() -> None:
+    ours = standing("ours", 50_000)._replace(cpu_microseconds_per_event=36.379999999999995)
+    assert " 36.38 " in as_table({"runs": 2}, [ours])
+
+
 def test_several_processes_are_told() -> None:
     ours = standing("ours", 50_000)
     ours.runs[0] = ours.runs[0]._replace(processes=2)
