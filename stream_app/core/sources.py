@@ -66,7 +66,7 @@ def admit_all(sources: SourceState, run: Position, first: int, clicks: Sequence[
     newest = sources.offsets.get(key)
     if newest is None or offset <= newest:
         return False
-    # As `digest` does; a call for each of so many would cost as much as the digests.
+    # As `digest` does, without a call for each of so many.
     hashes = [blake2b(click.event_id.encode(), digest_size=_FIRST_DIGEST_BYTES) for click in clicks]
     identities = [hashed.digest()[:DIGEST_BYTES] for hashed in hashes]
     if len(set(identities)) < len(identities):

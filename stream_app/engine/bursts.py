@@ -3,6 +3,7 @@
 What a run leads to is what the engine's general way leads to, click by click (law: tests/engine/test_bursts.py). It is
 faster because a visit's clicks come one after the other: the customer is looked up and marked as changed once, and
 whether anything is due is one comparison as long as event time stays below the next moment at which anything can be.
+The worker joins a visit's clicks as it reads them (`ClickRun`): what goes on with a visit is then folded in one piece.
 """
 
 from bisect import bisect_left

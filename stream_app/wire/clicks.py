@@ -66,9 +66,9 @@ def read_click(value: bytes) -> tuple[Click, int] | None:
 def read_clicks(values: Sequence[bytes]) -> tuple[list[Click], list[int]] | None:
     """Return clicks and their event times in milliseconds as `read_click` does, or None: read them one by one.
 
-    Many values are read as one JSON array, at half the cost. That none leans on its neighbours is certain: no value
-    holds a carriage return, and each begins with its only opening brace, so that as many objects come out as went in
-    only if each is one.
+    Many values are read as one JSON array, which costs a third less. That none leans on its neighbours is certain: no
+    value holds a carriage return, and each begins with its only opening brace, so that as many objects come out as
+    went in only if each is one.
 
     Parameters
     ----------
